@@ -1,0 +1,13 @@
+//! Larder: a caching reverse proxy for HTTP APIs.
+//!
+//! The quiet floor decides and never awaits, reads a clock or opens a socket: [`semantics`],
+//! [`key`], [`ledger`], [`config`], `plan`. The busy floor acts on what it decided.
+
+pub mod body;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod key;
+pub mod ledger;
+pub mod semantics;
+pub mod store;

@@ -1,0 +1,3 @@
+//! The binary: nothing here but the way from the arguments to an exit code.
+
+fn main() {}
