@@ -50,7 +50,9 @@ impl Body {
     }
 
     /// Content that arrives in pieces.
-    pub fn streaming(body: impl HttpBody<Data = Bytes, Error = BodyError> + Send + 'static) -> Self {
+    pub fn streaming(
+        body: impl HttpBody<Data = Bytes, Error = BodyError> + Send + 'static,
+    ) -> Self {
         Self(Inner::Streaming(Box::pin(body)))
     }
 }
@@ -76,9 +78,7 @@ impl HttpBody for Body {
                 self.0 = Inner::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Inner::Incoming(incoming) => {
-                Pin::new(incoming).poll_frame(cx).map_err(BodyError::from)
-            }
+            Inner::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::from),
             Inner::Streaming(body) => body.as_mut().poll_frame(cx),
         }
     }

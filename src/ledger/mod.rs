@@ -10,6 +10,8 @@
 
 use std::fmt;
 
+pub mod name;
+
 /// A place in the ledger: the ID of a stream entry, `milliseconds-sequence`. Totally ordered.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Position {

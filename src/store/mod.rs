@@ -11,6 +11,7 @@ use http::header::HeaderName;
 
 use crate::key::{Digest, Key};
 use crate::ledger::Position;
+use crate::ledger::name::Belongs;
 use crate::semantics::stored::StoredResponse;
 use crate::semantics::time::Timestamp;
 
@@ -21,8 +22,14 @@ pub struct Entry {
     pub key: Bytes,
     /// Head, body, times.
     pub response: StoredResponse,
+    /// Namespace it lives under.
+    pub namespace: Box<str>,
+    /// `//host/path?query`, the query canonical as in its key.
+    pub url: Box<str>,
     /// Surrogate keys.
     pub tags: Vec<Box<str>>,
+    /// What of the three above the ledger asks for: always `Belongs::of` them.
+    pub belongs: Belongs,
     /// Position that had been applied here when the origin was asked for it.
     pub as_of: Position,
     /// When this process last had the origin's word for it: filled, or validated by a 304.
@@ -127,8 +134,18 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     fn lease<'a>(&'a self, key: &'a Key, ttl: Duration) -> StoreFuture<'a, Lease>;
 
     /// Prolongs a lease to `ttl` from now; false if it was lost.
-    fn renew<'a>(&'a self, key: &'a Key, token: &'a LeaseToken, ttl: Duration) -> StoreFuture<'a, bool>;
+    fn renew<'a>(
+        &'a self,
+        key: &'a Key,
+        token: &'a LeaseToken,
+        ttl: Duration,
+    ) -> StoreFuture<'a, bool>;
 
     /// Ends a lease; does nothing if it was lost.
-    fn release<'a>(&'a self, key: &'a Key, token: &'a LeaseToken, end: LeaseEnd) -> StoreFuture<'a, ()>;
+    fn release<'a>(
+        &'a self,
+        key: &'a Key,
+        token: &'a LeaseToken,
+        end: LeaseEnd,
+    ) -> StoreFuture<'a, ()>;
 }

@@ -1,0 +1,199 @@
+//! What can be invalidated, and what an entry belongs to.
+//!
+//! | text | invalidates |
+//! |---|---|
+//! | `all` | everything |
+//! | `namespace:catalog` | entries under `catalog` and below (`catalog/products`, not `catalogue`) |
+//! | `tag:product:7` | entries that carry the tag `product:7` |
+//! | `url:/search?q=a` | the entry of this path and query, all variants, on every host |
+//! | `path:/products/7` | the same with every query string |
+//! | `prefix:/products/` | entries whose path starts with this text |
+//!
+//! `url`, `path` and `prefix` may start with `//host` and then mean that host only. A write names
+//! no host: the same API is often reached under several, and one entry too many invalidated is a
+//! miss, one too few is a stale read.
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::str::FromStr;
+
+/// Something that can be invalidated.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Name {
+    /// Everything.
+    All,
+    /// A namespace and all below it.
+    Namespace(Box<str>),
+    /// A surrogate key.
+    Tag(Box<str>),
+    /// A path and query, canonical as in the key.
+    Url(Box<str>),
+    /// A path with any query.
+    Path(Box<str>),
+    /// All paths that start so.
+    Prefix(Box<str>),
+}
+
+/// A text that is not a [`Name`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected all, namespace:…, tag:…, url:/…, path:/… or prefix:/…")]
+pub struct NotAName;
+
+impl Name {
+    /// The parts of the text form: its kind, and what stands behind the colon.
+    fn parts(&self) -> (&'static str, &str) {
+        match self {
+            Self::All => ("all", ""),
+            Self::Namespace(s) => ("namespace", s),
+            Self::Tag(s) => ("tag", s),
+            Self::Url(s) => ("url", s),
+            Self::Path(s) => ("path", s),
+            Self::Prefix(s) => ("prefix", s),
+        }
+    }
+
+    /// A digest under which an index may keep it: equal names have equal digests. Two names that
+    /// share one by accident cost a miss, never a stale hit.
+    pub fn digest(&self) -> u64 {
+        let (kind, text) = self.parts();
+        digest(kind, text)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.parts() {
+            (kind, "") => f.write_str(kind),
+            (kind, text) => write!(f, "{kind}:{text}"),
+        }
+    }
+}
+
+impl FromStr for Name {
+    type Err = NotAName;
+
+    fn from_str(text: &str) -> Result<Self, NotAName> {
+        if text == "all" {
+            return Ok(Self::All);
+        }
+        let (kind, rest) = text.split_once(':').ok_or(NotAName)?;
+        let place = rest.starts_with('/');
+        match kind {
+            "namespace" if !rest.is_empty() => Ok(Self::Namespace(rest.into())),
+            "tag" if !rest.is_empty() => Ok(Self::Tag(rest.into())),
+            "url" if place => Ok(Self::Url(rest.into())),
+            "path" if place => Ok(Self::Path(rest.into())),
+            "prefix" if place => Ok(Self::Prefix(rest.into())),
+            _ => Err(NotAName),
+        }
+    }
+}
+
+/// Everything whose invalidation reaches one entry.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Belongs {
+    /// Digests of the names, but for prefixes.
+    pub names: Box<[u64]>,
+    /// `//host/path`, to be compared with prefixes.
+    pub place: Box<str>,
+    /// Where the path starts in `place`.
+    pub path_at: usize,
+}
+
+impl Belongs {
+    /// Of an entry under `namespace`, at `url` (`//host/path?query`, the query canonical as in its
+    /// key), carrying `tags`.
+    pub fn of<T: AsRef<str>>(namespace: &str, url: &str, tags: &[T]) -> Self {
+        let path_at = url.get(2..).and_then(|u| u.find('/')).map_or(url.len(), |at| at + 2);
+        let end = url.find('?').unwrap_or(url.len());
+        let (local, place) = (&url[path_at..], &url[..end]);
+        let path = &url[path_at.min(end)..end];
+        let mut names = vec![
+            digest("all", ""),
+            digest("url", url),
+            digest("url", local),
+            digest("path", place),
+            digest("path", path),
+        ];
+        names.extend(lineage(namespace).map(|n| digest("namespace", n)));
+        names.extend(tags.iter().map(|t| digest("tag", t.as_ref())));
+        Self { names: names.into(), place: place.into(), path_at: path_at.min(end) }
+    }
+
+    /// The path without the host.
+    pub fn path(&self) -> &str {
+        &self.place[self.path_at..]
+    }
+}
+
+/// A namespace and its ancestors: `a/b/c`, `a/b`, `a`. Empty text has none.
+pub fn lineage(namespace: &str) -> impl Iterator<Item = &str> {
+    let mut next = Some(namespace).filter(|n| !n.is_empty());
+    std::iter::from_fn(move || {
+        let current = next?;
+        next = current.rfind('/').map(|at| &current[..at]).filter(|n| !n.is_empty());
+        Some(current)
+    })
+}
+
+/// Digest of a prefix purge's text.
+pub(super) fn prefix_digest(prefix: &str) -> u64 {
+    digest("prefix", prefix)
+}
+
+fn digest(kind: &str, text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (kind, text).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_survive_being_written_and_read() {
+        for text in
+            ["all", "namespace:a/b", "tag:product:7", "url:/s?q=1", "path:/p", "prefix://h/p"]
+        {
+            assert_eq!(text.parse::<Name>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_name_is_refused() {
+        for text in ["", "tag:", "namespace:", "path:products", "colour:red", "everything"] {
+            assert_eq!(text.parse::<Name>(), Err(NotAName), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_entry_belongs_to_its_url_path_tags_and_namespaces() {
+        let belongs = Belongs::of("catalog/products", "//h.test/p/7?a=1", &["product:7"]);
+        for name in [
+            "all",
+            "url:/p/7?a=1",
+            "url://h.test/p/7?a=1",
+            "path:/p/7",
+            "path://h.test/p/7",
+            "namespace:catalog",
+            "namespace:catalog/products",
+            "tag:product:7",
+        ] {
+            let name: Name = name.parse().unwrap();
+            assert!(belongs.names.contains(&name.digest()), "{name}");
+        }
+        for name in ["path:/p", "path:/p/7?a=1", "namespace:cat", "tag:product", "url:/p/7"] {
+            let name: Name = name.parse().unwrap();
+            assert!(!belongs.names.contains(&name.digest()), "{name}");
+        }
+        assert_eq!(belongs.path(), "/p/7");
+    }
+
+    #[test]
+    fn odd_urls_do_not_panic() {
+        for url in ["", "/", "//", "//h", "//h?x", "?", "//h/?", "/p?//x/"] {
+            let _ = Belongs::of("", url, &[""]).path();
+        }
+    }
+}
