@@ -1,11 +1,42 @@
 //! When are two requests the same? Keys are injective: length-prefixed parts, no delimiters.
+//!
+//! ```text
+//! full     ::= format:u8 part*
+//! part     ::= kind:u8 length:LEB128 bytes
+//!
+//! primary  ::= r route  n namespace  @ version  s scheme  a authority  p path  [q query]
+//!              (H field-name (h line)*)*       configured request fields, in configured order
+//!              (C cookie-name (c rest)*)*      configured cookies, in configured order
+//! variant  ::= primary (V field-name [v value])*
+//! ```
+//!
+//! | two requests that differ in | share a key? |
+//! |---|---|
+//! | GET or HEAD; HTTP/1.1 or HTTP/2 | yes |
+//! | the order of query parameters of different names, or ignored ones | yes ([`query`]) |
+//! | scheme, host, port, one byte of the path (`%2F`, `/./`, case) | no |
+//! | a configured field or cookie: absent, empty | no |
+//! | a configured field in two lines, or in one joined by `, ` | no |
+//! | a configured cookie sent once, or twice | no |
+//! | a field the response varies on, as normalised | no |
+//!
+//! RFC 9110 §5.3 lets a list be joined into one line, so the two spellings of a configured field
+//! may mean the same. The key cannot know whether the field is a list, and the origin sees the
+//! lines as they came: at worst one miss too many.
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::{COOKIE, HeaderMap, HeaderName};
 
+use crate::config::KeyRules;
 use crate::ledger::Position;
+
+pub mod query;
+#[cfg(test)]
+mod tests;
+pub mod url;
 
 /// What identifies an entry: route, namespace version and request, then, for a variant, the
 /// request fields that the response varies on.
@@ -24,6 +55,183 @@ pub struct Key {
     pub namespace: Arc<str>,
     /// Version of the namespace: the position of the last hard bump of it or an ancestor.
     pub version: Position,
+}
+
+/// Where in the cache a request looks: what its route decides before the request itself is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Name of the route.
+    pub route: &'a Arc<str>,
+    /// Namespace, as the route's template came out.
+    pub namespace: &'a Arc<str>,
+    /// Version of the namespace.
+    pub version: Position,
+}
+
+impl Key {
+    /// The key of a request before anything is known of what its response varies on.
+    ///
+    /// `uri` is absolute, its authority canonical; its query may be as typed or canonical already.
+    /// Two requests with the same key have the same [`url::canonical_uri`].
+    pub fn primary(
+        place: &Place<'_>,
+        rules: &KeyRules,
+        uri: &http::Uri,
+        headers: &HeaderMap,
+    ) -> Self {
+        let query = query::canonical(&rules.query, uri.query());
+        let scheme = uri.scheme_str().unwrap_or_default();
+        let authority = uri.authority().map_or("", http::uri::Authority::as_str);
+        let texts = [place.route, place.namespace, scheme, authority, uri.path()];
+        let length = texts.iter().map(|text| text.len()).sum::<usize>();
+        let mut parts =
+            Parts::with_capacity(length + query.as_ref().map_or(0, |query| query.len()));
+
+        parts.push(Kind::Route, place.route.as_bytes());
+        parts.push(Kind::Namespace, place.namespace.as_bytes());
+        parts.push(Kind::Version, &position_bytes(place.version));
+        parts.push(Kind::Scheme, scheme.as_bytes());
+        parts.push(Kind::Authority, authority.as_bytes());
+        parts.push(Kind::Path, uri.path().as_bytes());
+        if let Some(query) = &query {
+            parts.push(Kind::Query, query.as_bytes());
+        }
+        push_fields(&mut parts, &rules.headers, headers);
+        push_cookies(&mut parts, &rules.cookies, headers);
+        Self::of(parts, place.route, place.namespace, place.version)
+    }
+
+    /// The key of the variant that these request fields select, where the response to this primary
+    /// key varies on `names` (RFC 9111 §4.1).
+    ///
+    /// `names` in an order that every request agrees on, as `store::Varies` keeps them.
+    /// `normalise` gives a field's value in a request, `None` if the field is absent; what it takes
+    /// for equal shares a variant.
+    pub fn variant(
+        &self,
+        names: &[HeaderName],
+        headers: &HeaderMap,
+        normalise: impl Fn(&HeaderName, &HeaderMap) -> Option<Vec<u8>>,
+    ) -> Self {
+        let mut parts = Parts::after(&self.full);
+        for name in names {
+            parts.push(Kind::Vary, name.as_str().as_bytes());
+            if let Some(value) = normalise(name, headers) {
+                parts.push(Kind::VaryValue, &value);
+            }
+        }
+        Self::of(parts, &self.route, &self.namespace, self.version)
+    }
+
+    fn of(parts: Parts, route: &Arc<str>, namespace: &Arc<str>, version: Position) -> Self {
+        let full = Bytes::from(parts.0);
+        Self {
+            digest: Digest::of(&full),
+            full,
+            route: Arc::clone(route),
+            namespace: Arc::clone(namespace),
+            version,
+        }
+    }
+}
+
+impl Digest {
+    /// Of a key's full text.
+    pub fn of(full: &[u8]) -> Self {
+        let mut digest = [0; 16];
+        blake3::Hasher::new().update(full).finalize_xof().fill(&mut digest);
+        Self(digest)
+    }
+}
+
+/// Every line of each field apart: absent has none, empty has one without bytes.
+fn push_fields(parts: &mut Parts, names: &[HeaderName], headers: &HeaderMap) {
+    for name in names {
+        parts.push(Kind::Field, name.as_str().as_bytes());
+        for line in headers.get_all(name) {
+            parts.push(Kind::FieldLine, line.as_bytes());
+        }
+    }
+}
+
+/// Every occurrence of each cookie, with all that stands behind its name: `=value`, ` =value`, or
+/// nothing.
+///
+/// Origins disagree on which of two cookies of one name wins, and on blanks around the `=`. If only
+/// one reading were in the key, a client could choose the other and have its answer stored for
+/// those who sent the first.
+fn push_cookies(parts: &mut Parts, names: &[Box<str>], headers: &HeaderMap) {
+    for wanted in names {
+        parts.push(Kind::Cookie, wanted.as_bytes());
+        for line in headers.get_all(COOKIE) {
+            for pair in line.as_bytes().split(|byte| *byte == b';') {
+                let rest = pair.trim_ascii_start().strip_prefix(wanted.as_bytes());
+                if let Some(rest) = rest.filter(|rest| ends_a_name(rest)) {
+                    parts.push(Kind::CookieRest, rest);
+                }
+            }
+        }
+    }
+}
+
+fn ends_a_name(rest: &[u8]) -> bool {
+    matches!(rest.trim_ascii_start().first(), None | Some(b'='))
+}
+
+/// What a part of a key is. The bytes are stored: to change one is to change [`FORMAT`].
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Kind {
+    Route = b'r',
+    Namespace = b'n',
+    Version = b'@',
+    Scheme = b's',
+    Authority = b'a',
+    Path = b'p',
+    Query = b'q',
+    Field = b'H',
+    FieldLine = b'h',
+    Cookie = b'C',
+    CookieRest = b'c',
+    Vary = b'V',
+    VaryValue = b'v',
+}
+
+/// First byte of every key. A new way to write keys takes a new one, and finds none of the old
+/// entries.
+const FORMAT: u8 = 1;
+
+/// A key's full text while it is written.
+struct Parts(Vec<u8>);
+
+impl Parts {
+    /// Room for parts of `length` bytes in all, the version and some small parts.
+    fn with_capacity(length: usize) -> Self {
+        let mut bytes = Vec::with_capacity(length + 64);
+        bytes.push(FORMAT);
+        Self(bytes)
+    }
+
+    fn after(full: &[u8]) -> Self {
+        let mut bytes = Vec::with_capacity(full.len() + 128);
+        bytes.extend_from_slice(full);
+        Self(bytes)
+    }
+
+    fn push(&mut self, kind: Kind, bytes: &[u8]) {
+        self.0.push(kind as u8);
+        let mut length = bytes.len();
+        while length >= 0x80 {
+            self.0.push((length & 0x7f) as u8 | 0x80);
+            length >>= 7;
+        }
+        self.0.push(length as u8);
+        self.0.extend_from_slice(bytes);
+    }
+}
+
+fn position_bytes(position: Position) -> [u8; 16] {
+    ((u128::from(position.millis) << 64) | u128::from(position.sequence)).to_be_bytes()
 }
 
 /// A key's fixed-size address.
