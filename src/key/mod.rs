@@ -34,6 +34,7 @@ use crate::config::KeyRules;
 use crate::ledger::Position;
 
 pub mod query;
+pub mod tags;
 #[cfg(test)]
 mod tests;
 pub mod url;
