@@ -215,7 +215,7 @@ impl Parts {
     }
 
     fn after(full: &[u8]) -> Self {
-        let mut bytes = Vec::with_capacity(full.len() + 128);
+        let mut bytes = Vec::with_capacity(full.len() + 64);
         bytes.extend_from_slice(full);
         Self(bytes)
     }

@@ -2,7 +2,7 @@
 //!
 //! | field | names | form |
 //! |---|---|---|
-//! | `url` | one path and query, all variants | `http://host/p?q`, `//host/p?q`, or `/p?q` on every host |
+//! | `url` | one path and query, all variants | `http://host/p?q`, `//host/p?q`; `/p?q` on every host |
 //! | `path` | a path with every query | `/p`, or `//host/p` |
 //! | `prefix` | all paths that start so | `/p`, or `//host/p` |
 //! | `tag`, `tags` | entries that carry it | any text that may be a tag |
@@ -95,9 +95,7 @@ pub enum PurgeError {
         found: String,
     },
     /// A character that no request target contains.
-    #[error(
-        "{0}: a blank, a control character, a quote or a # is never part of it: percent-encode it"
-    )]
+    #[error("{0}: blanks, control characters, quotes and # must be percent-encoded")]
     Character(&'static str),
     /// A query where every query is meant.
     #[error("{0}: covers every query, so it has none: use url for a single one")]
@@ -347,15 +345,15 @@ mod tests {
             ),
             (
                 json!({"path": "/a b"}),
-                "path: a blank, a control character, a quote or a # is never part of it: percent-encode it",
+                "path: blanks, control characters, quotes and # must be percent-encoded",
             ),
             (
                 json!({"url": "http://h/p#top"}),
-                "url: a blank, a control character, a quote or a # is never part of it: percent-encode it",
+                "url: blanks, control characters, quotes and # must be percent-encoded",
             ),
             (
                 json!({"url": "http://h#top"}),
-                "url: a blank, a control character, a quote or a # is never part of it: percent-encode it",
+                "url: blanks, control characters, quotes and # must be percent-encoded",
             ),
             (json!({"tag": ""}), "tag: a tag is empty"),
             (json!({"tags": ["a\n"]}), "tags: a tag contains a control character or is not UTF-8"),
