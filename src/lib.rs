@@ -11,3 +11,4 @@ pub mod key;
 pub mod ledger;
 pub mod semantics;
 pub mod store;
+pub mod telemetry;
