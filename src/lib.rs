@@ -6,6 +6,7 @@
 pub mod body;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod error;
 pub mod key;
 pub mod ledger;
