@@ -3,11 +3,14 @@
 //! The quiet floor decides and never awaits, reads a clock or opens a socket: [`semantics`],
 //! [`key`], [`ledger`], [`config`], `plan`. The busy floor acts on what it decided.
 
+pub mod admin;
 pub mod body;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod error;
 pub mod key;
 pub mod ledger;
 pub mod semantics;
 pub mod store;
+pub mod telemetry;
