@@ -2,8 +2,10 @@
 //! `keep_until`, gives it back by key, and may lose it at any moment.
 
 use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +16,17 @@ use crate::ledger::Position;
 use crate::ledger::name::Belongs;
 use crate::semantics::stored::StoredResponse;
 use crate::semantics::time::Timestamp;
+
+pub mod codec;
+#[doc(hidden)]
+pub mod contract;
+pub mod memory;
+pub mod open;
+pub mod stats;
+pub mod tiered;
+pub mod valkey;
+
+pub use open::{Meters, OpenError, Opened, open};
 
 /// A stored response with everything that decides whether it may be used.
 #[derive(Clone, Debug)]
@@ -60,6 +73,24 @@ pub enum Record {
     Varies(Arc<Varies>),
 }
 
+impl Record {
+    /// [`Key::full`] of the key it was stored under.
+    pub fn key(&self) -> &Bytes {
+        match self {
+            Self::Entry(entry) => &entry.key,
+            Self::Varies(varies) => &varies.key,
+        }
+    }
+
+    /// Until here the store keeps it.
+    pub fn keep_until(&self) -> Timestamp {
+        match self {
+            Self::Entry(entry) => entry.response.times.keep_until,
+            Self::Varies(varies) => varies.keep_until,
+        }
+    }
+}
+
 /// Why a store did not answer. Never shown to a client: the request goes on without it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -90,6 +121,20 @@ pub enum Lease {
 /// Proof of a granted lease, unique in the fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseToken(pub u128);
+
+impl LeaseToken {
+    /// One that nobody else has: 128 bits keyed by the operating system's randomness.
+    pub fn unique() -> Self {
+        static SEED: LazyLock<[RandomState; 2]> =
+            LazyLock::new(|| [RandomState::new(), RandomState::new()]);
+        static TAKEN: AtomicU64 = AtomicU64::new(0);
+        let count = TAKEN.fetch_add(1, Relaxed);
+        // Two states of one thread differ by one in a key, which the hash does not show.
+        let [high, low] =
+            [(&SEED[0], 0_u8), (&SEED[1], 1)].map(|(seed, half)| seed.hash_one((count, half)));
+        Self((u128::from(high) << 64) | u128::from(low))
+    }
+}
 
 /// How a lease ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,466 @@
+//! A record as bytes in Valkey.
+//!
+//! ```text
+//!  0   4  magic "LRDR"
+//!  4   1  version of this format
+//!  5   8  checksum: first 8 bytes of BLAKE3 over everything behind it
+//! 13   4  length of the whole, these 17 bytes included
+//! 17   1  kind: 1 entry, 2 varies
+//! 18   8  lifetime given to SET, ms
+//! 26      key                                              text
+//!
+//!         kind 1                                           kind 2
+//!         response_time: so long ago, ms          8        names            list of text
+//!         initial_age, ms                         8        variants         list of 16 bytes
+//!         fresh for, stale for, error for, ms     3 × 8 (signed)
+//!         vouched: so long ago, ms                8
+//!         as_of: millis, sequence                 2 × 8
+//!         fill_time, µs                           8
+//!         status                                  2
+//!         namespace, url                          text
+//!         tags                                    list of text
+//!         headers                                 list of (text, text)
+//!         body                                    text
+//!
+//! text = length (4), bytes.  list = count (4), items.  All numbers big-endian.
+//! ```
+//!
+//! Times are durations as they stood when the record was stored; the clocks of two processes are
+//! never compared. The reader learns how long ago that was from Valkey alone: the lifetime given
+//! to SET minus what is left of it. Where rounding is needed a response gets older, not younger.
+//!
+//! Reading never panics, never allocates in advance what only a count promises, and yields a
+//! record only if every byte is as it was written and every value is one that we would write.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+
+use super::{Entry, Record, Varies};
+use crate::key::Digest;
+use crate::ledger::Position;
+use crate::ledger::name::Belongs;
+use crate::semantics::stored::{StoredResponse, Times};
+use crate::semantics::time::Timestamp;
+
+/// The version that is written, and the only one that is read.
+pub const VERSION: u8 = 1;
+
+const MAGIC: &[u8; 4] = b"LRDR";
+/// Where the checksummed part begins.
+const CHECKED: usize = 13;
+/// How much of a record [`length_of`] needs to see.
+const LENGTH_END: usize = CHECKED + 4;
+
+const KIND_ENTRY: u8 = 1;
+const KIND_VARIES: u8 = 2;
+
+/// Most field lines of a stored response.
+const MAX_HEADERS: usize = 1024;
+/// Most tags of an entry, names of a `Vary`, and variants of a key.
+const MAX_LIST: usize = 4096;
+/// Longest lifetime given to Valkey.
+const MAX_LIFETIME: Duration = Duration::from_hours(366 * 24);
+
+/// A record ready to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The value for SET.
+    pub bytes: Vec<u8>,
+    /// The lifetime for SET, at least a millisecond.
+    pub lifetime: Duration,
+}
+
+/// Why a record cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot be stored: {0}")]
+pub struct Unencodable(&'static str);
+
+/// Why bytes are not a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Not what was written.
+    #[error("damaged: {0}")]
+    Damaged(&'static str),
+    /// Written by a process with another format.
+    #[error("written in format {0}")]
+    ForeignVersion(u8),
+}
+
+use DecodeError::Damaged;
+
+/// Writes a record as it stands at `now`; `None` if its time has passed.
+pub fn encode(record: &Record, now: Timestamp) -> Result<Option<Encoded>, Unencodable> {
+    let lifetime = record.keep_until().since(now).min(MAX_LIFETIME);
+    if lifetime.is_zero() {
+        return Ok(None);
+    }
+    let mut out = Writer::new(size_hint(record));
+    out.u8(match record {
+        Record::Entry(_) => KIND_ENTRY,
+        Record::Varies(_) => KIND_VARIES,
+    });
+    out.millis(lifetime);
+    out.text(record.key())?;
+    match record {
+        Record::Entry(entry) => write_entry(&mut out, entry, now, lifetime)?,
+        Record::Varies(varies) => write_varies(&mut out, varies)?,
+    }
+    Ok(Some(Encoded { bytes: out.seal()?, lifetime }))
+}
+
+/// Reads a record that has `remaining` left of its lifetime at `now`. The body, the key and the
+/// field values are slices of `blob`.
+pub fn decode(blob: &Bytes, now: Timestamp, remaining: Duration) -> Result<Record, DecodeError> {
+    let mut input = open(blob)?;
+    let kind = input.u8()?;
+    let lifetime = input.millis()?;
+    // A lifetime that has grown would make the response younger than it is.
+    let elapsed = lifetime.checked_sub(remaining).ok_or(Damaged("it outlives its lifetime"))?;
+    let stored = Stored { at: now - elapsed, lifetime };
+    let key = input.bytes()?;
+    let record = match kind {
+        KIND_ENTRY => Record::Entry(Arc::new(read_entry(&mut input, key, stored)?)),
+        KIND_VARIES => Record::Varies(Arc::new(read_varies(&mut input, key, stored)?)),
+        _ => return Err(Damaged("unknown kind")),
+    };
+    input.end()?;
+    Ok(record)
+}
+
+/// How long a record is, by its first bytes alone; nothing is checked yet. `None` if these are not
+/// the first bytes of a record in our format.
+pub fn length_of(start: &[u8]) -> Option<u32> {
+    let rest = start.strip_prefix(MAGIC)?;
+    let length = start.get(CHECKED..LENGTH_END)?;
+    (rest.first() == Some(&VERSION)).then_some(())?;
+    Some(u32::from_be_bytes(length.try_into().ok()?))
+}
+
+/// When a record was stored, on the reader's clock, and for how long.
+#[derive(Clone, Copy)]
+struct Stored {
+    at: Timestamp,
+    lifetime: Duration,
+}
+
+impl Stored {
+    /// The moment that lay this many milliseconds ahead (or behind) then.
+    fn plus(self, millis: i64) -> Timestamp {
+        let distance = Duration::from_millis(millis.unsigned_abs());
+        if millis < 0 { self.at - distance } else { self.at + distance }
+    }
+}
+
+fn write_entry(
+    out: &mut Writer,
+    entry: &Entry,
+    now: Timestamp,
+    lifetime: Duration,
+) -> Result<(), Unencodable> {
+    let response = &entry.response;
+    let times = &response.times;
+    if !is_final(response.status) {
+        return Err(Unencodable("not a final status"));
+    }
+    out.millis(now.since(times.response_time));
+    out.millis(round_up(times.initial_age));
+    let keep = millis(lifetime).cast_signed();
+    let stale = ahead(times.stale_until, now).min(keep);
+    out.i64(ahead(times.fresh_until, now).min(stale));
+    out.i64(stale);
+    out.i64(ahead(times.error_until, now).min(keep));
+    out.millis(now.since(entry.vouched));
+    out.u64(entry.as_of.millis);
+    out.u64(entry.as_of.sequence);
+    out.u64(u64::try_from(entry.fill_time.as_micros()).unwrap_or(u64::MAX));
+    out.u16(response.status.as_u16());
+    out.text(entry.namespace.as_bytes())?;
+    out.text(entry.url.as_bytes())?;
+    out.count(entry.tags.len(), MAX_LIST)?;
+    for tag in &entry.tags {
+        out.text(tag.as_bytes())?;
+    }
+    out.count(response.headers.len(), MAX_HEADERS)?;
+    for (name, value) in &response.headers {
+        out.text(name.as_str().as_bytes())?;
+        out.text(value.as_bytes())?;
+    }
+    out.text(&response.body)
+}
+
+fn read_entry(input: &mut Reader<'_>, key: Bytes, stored: Stored) -> Result<Entry, DecodeError> {
+    let (times, vouched) = read_times(input, stored)?;
+    let as_of = Position { millis: input.u64()?, sequence: input.u64()? };
+    let fill_time = Duration::from_micros(input.u64()?);
+    let status = StatusCode::from_u16(input.u16()?).map_err(|_| Damaged("status"))?;
+    if !is_final(status) {
+        return Err(Damaged("status"));
+    }
+    let namespace = input.str()?;
+    let url = input.str()?;
+    let tags = (0..input.count(MAX_LIST)?).map(|_| input.str()).collect::<Result<Vec<_>, _>>()?;
+    let headers = read_headers(input)?;
+    let body = input.bytes()?;
+    let belongs = Belongs::of(&namespace, &url, &tags);
+    let response = StoredResponse { status, headers, body, times };
+    Ok(Entry { key, response, namespace, url, tags, belongs, as_of, vouched, fill_time })
+}
+
+/// The times of the response, and when it was last vouched for.
+fn read_times(input: &mut Reader<'_>, stored: Stored) -> Result<(Times, Timestamp), DecodeError> {
+    let response_time = stored.at - input.millis()?;
+    let initial_age = input.millis()?;
+    let (fresh, stale, error) = (input.i64()?, input.i64()?, input.i64()?);
+    let vouched = stored.at - input.millis()?;
+    let keep = i64::try_from(stored.lifetime.as_millis()).map_err(|_| Damaged("lifetime"))?;
+    if fresh > stale || stale > keep || error > keep {
+        return Err(Damaged("times out of order"));
+    }
+    let times = Times {
+        response_time,
+        initial_age,
+        fresh_until: stored.plus(fresh),
+        stale_until: stored.plus(stale),
+        error_until: stored.plus(error),
+        keep_until: stored.plus(keep),
+    };
+    Ok((times, vouched))
+}
+
+fn read_headers(input: &mut Reader<'_>) -> Result<HeaderMap, DecodeError> {
+    let count = input.count(MAX_HEADERS)?;
+    let mut headers = HeaderMap::with_capacity(count);
+    for _ in 0..count {
+        let name = HeaderName::from_bytes(&input.bytes()?).map_err(|_| Damaged("field name"))?;
+        // Refuses control characters: whoever can write to Valkey cannot split a response.
+        let value =
+            HeaderValue::from_maybe_shared(input.bytes()?).map_err(|_| Damaged("field value"))?;
+        headers.try_append(name, value).map_err(|_| Damaged("fields"))?;
+    }
+    Ok(headers)
+}
+
+fn write_varies(out: &mut Writer, varies: &Varies) -> Result<(), Unencodable> {
+    out.count(varies.names.len(), MAX_LIST)?;
+    for name in &varies.names {
+        out.text(name.as_str().as_bytes())?;
+    }
+    out.count(varies.variants.len(), MAX_LIST)?;
+    for variant in &varies.variants {
+        out.0.extend_from_slice(&variant.0);
+    }
+    Ok(())
+}
+
+fn read_varies(input: &mut Reader<'_>, key: Bytes, stored: Stored) -> Result<Varies, DecodeError> {
+    let names = (0..input.count(MAX_LIST)?)
+        .map(|_| HeaderName::from_bytes(&input.bytes()?).map_err(|_| Damaged("field name")))
+        .collect::<Result<Vec<_>, _>>()?;
+    let variants = (0..input.count(MAX_LIST)?)
+        .map(|_| input.array().map(Digest))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Varies { key, names, variants, keep_until: stored.at + stored.lifetime })
+}
+
+/// Only final responses are stored (RFC 9111 §3), and a code outside the five classes is not one
+/// that we would have stored (RFC 9110 §15).
+fn is_final(status: StatusCode) -> bool {
+    (200..600).contains(&status.as_u16())
+}
+
+/// How far `moment` lies ahead of `now`, in milliseconds; negative if behind.
+fn ahead(moment: Timestamp, now: Timestamp) -> i64 {
+    let (ahead, behind) = (millis(moment.since(now)), millis(now.since(moment)));
+    let bound = |millis: u64| i64::try_from(millis).unwrap_or(i64::MAX);
+    bound(ahead) - bound(behind)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// To whole milliseconds.
+fn round_up(age: Duration) -> Duration {
+    age.saturating_add(Duration::from_nanos(999_999))
+}
+
+/// About how long the bytes will be, so that a body is not moved while they grow.
+fn size_hint(record: &Record) -> usize {
+    match record {
+        Record::Entry(entry) => {
+            let fields: usize =
+                entry.response.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 8).sum();
+            let tags: usize = entry.tags.iter().map(|tag| tag.len() + 4).sum();
+            let texts = entry.key.len() + entry.url.len() + entry.namespace.len();
+            160 + texts + tags + fields + entry.response.body.len()
+        }
+        Record::Varies(varies) => {
+            64 + varies.key.len() + varies.names.len() * 32 + varies.variants.len() * 16
+        }
+    }
+}
+
+/// Bytes being written.
+struct Writer(Vec<u8>);
+
+impl Writer {
+    /// With room for the checksum and the length, which are known at the end.
+    fn new(capacity: usize) -> Self {
+        let mut bytes = Vec::with_capacity(capacity);
+        bytes.extend_from_slice(MAGIC);
+        bytes.push(VERSION);
+        bytes.resize(LENGTH_END, 0);
+        Self(bytes)
+    }
+
+    fn u8(&mut self, value: u8) {
+        self.0.push(value);
+    }
+
+    fn u16(&mut self, value: u16) {
+        self.0.extend_from_slice(&value.to_be_bytes());
+    }
+
+    fn u64(&mut self, value: u64) {
+        self.0.extend_from_slice(&value.to_be_bytes());
+    }
+
+    fn i64(&mut self, value: i64) {
+        self.0.extend_from_slice(&value.to_be_bytes());
+    }
+
+    fn millis(&mut self, duration: Duration) {
+        self.u64(millis(duration));
+    }
+
+    fn count(&mut self, count: usize, limit: usize) -> Result<(), Unencodable> {
+        if count > limit {
+            return Err(Unencodable("too many fields, tags or variants"));
+        }
+        self.length(count)
+    }
+
+    fn text(&mut self, bytes: &[u8]) -> Result<(), Unencodable> {
+        self.length(bytes.len())?;
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn length(&mut self, length: usize) -> Result<(), Unencodable> {
+        let length = u32::try_from(length).map_err(|_| Unencodable("too long"))?;
+        self.0.extend_from_slice(&length.to_be_bytes());
+        Ok(())
+    }
+
+    fn seal(mut self) -> Result<Vec<u8>, Unencodable> {
+        let length = u32::try_from(self.0.len()).map_err(|_| Unencodable("too long"))?;
+        self.0[CHECKED..LENGTH_END].copy_from_slice(&length.to_be_bytes());
+        let sum = checksum(&self.0[CHECKED..]);
+        self.0[CHECKED - sum.len()..CHECKED].copy_from_slice(&sum);
+        Ok(self.0)
+    }
+}
+
+/// Checks what stands in front, and returns the rest.
+fn open(blob: &Bytes) -> Result<Reader<'_>, DecodeError> {
+    let mut input = Reader { blob, at: 0 };
+    if input.take(MAGIC.len())? != MAGIC {
+        return Err(Damaged("not a record"));
+    }
+    match input.u8()? {
+        VERSION => {}
+        other => return Err(DecodeError::ForeignVersion(other)),
+    }
+    let sum: [u8; 8] = input.array()?;
+    if sum != checksum(input.rest()) {
+        return Err(Damaged("checksum"));
+    }
+    if usize::try_from(input.u32()?) != Ok(blob.len()) {
+        return Err(Damaged("length"));
+    }
+    Ok(input)
+}
+
+fn checksum(bytes: &[u8]) -> [u8; 8] {
+    let mut sum = [0; 8];
+    blake3::Hasher::new().update(bytes).finalize_xof().fill(&mut sum);
+    sum
+}
+
+/// Bytes being read.
+struct Reader<'a> {
+    blob: &'a Bytes,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn rest(&self) -> &'a [u8] {
+        self.blob.get(self.at..).unwrap_or_default()
+    }
+
+    fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+        let taken = self.rest().get(..count).ok_or(Damaged("too short"))?;
+        self.at += count;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        self.take(N)?.try_into().map_err(|_| Damaged("too short"))
+    }
+
+    fn u8(&mut self) -> Result<u8, DecodeError> {
+        self.array().map(u8::from_be_bytes)
+    }
+
+    fn u16(&mut self) -> Result<u16, DecodeError> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, DecodeError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, DecodeError> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    fn i64(&mut self) -> Result<i64, DecodeError> {
+        self.array().map(i64::from_be_bytes)
+    }
+
+    fn millis(&mut self) -> Result<Duration, DecodeError> {
+        self.u64().map(Duration::from_millis)
+    }
+
+    fn count(&mut self, limit: usize) -> Result<usize, DecodeError> {
+        let count = self.u32()? as usize;
+        // Every item takes at least four bytes, so a short record cannot promise a long list.
+        if count > limit || count > self.rest().len() / 4 {
+            return Err(Damaged("count"));
+        }
+        Ok(count)
+    }
+
+    /// A slice of the whole, not a copy.
+    fn bytes(&mut self) -> Result<Bytes, DecodeError> {
+        let length = self.u32()? as usize;
+        self.take(length).map(|bytes| self.blob.slice_ref(bytes))
+    }
+
+    fn str(&mut self) -> Result<Box<str>, DecodeError> {
+        let length = self.u32()? as usize;
+        let bytes = self.take(length)?;
+        std::str::from_utf8(bytes).map(Box::from).map_err(|_| Damaged("text"))
+    }
+
+    fn end(&self) -> Result<(), DecodeError> {
+        if self.rest().is_empty() { Ok(()) } else { Err(Damaged("trailing bytes")) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! From the configuration to a store, with what runs behind it.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::Store;
+use super::memory::MemoryStore;
+use super::stats::Snapshot;
+use super::tiered::TieredStore;
+use super::valkey::{ValkeyHandle, ValkeyStore};
+use crate::{clock, config};
+
+/// One shard of the memory is rid of what has passed this often.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// A store, and what else hangs on its connections.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The store. The tasks behind it end when the last handle is dropped.
+    pub store: Arc<dyn Store>,
+    /// The way to Valkey for everything that is not an entry; `None` without Valkey.
+    pub valkey: Option<ValkeyHandle>,
+    /// What is counted.
+    pub meters: Meters,
+}
+
+/// Where the numbers of the tiers are read.
+#[derive(Clone, Debug, Default)]
+pub struct Meters {
+    memory: Option<Arc<MemoryStore>>,
+    valkey: Option<ValkeyHandle>,
+}
+
+impl Meters {
+    /// All tiers as they stand now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            memory: self.memory.as_ref().map(|memory| memory.snapshot()),
+            valkey: self.valkey.as_ref().map(ValkeyHandle::snapshot),
+        }
+    }
+}
+
+/// Why there is no store.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// `store.valkey` cannot be used. The URL is not repeated here: it may hold a password.
+    #[error("store.valkey: {0}")]
+    Url(String),
+    /// No memory and no Valkey.
+    #[error("store.memory is 0 and store.valkey is not set: there is nowhere to keep entries")]
+    Nowhere,
+}
+
+/// Opens the store that is configured, for bodies of up to `max_entry` bytes. Returns at once:
+/// Valkey is connected to in the background and may be absent. Must be called inside a tokio
+/// runtime.
+pub fn open(config: &config::Store, max_entry: u64) -> Result<Opened, OpenError> {
+    let memory = (config.memory > 0).then(|| Arc::new(MemoryStore::new(config.memory, max_entry)));
+    if let Some(memory) = &memory {
+        tokio::spawn(sweep(Arc::downgrade(memory)));
+    }
+    let valkey = config
+        .valkey
+        .as_ref()
+        .map(|url| ValkeyHandle::open(url.reveal(), &config.prefix, config.timeout))
+        .transpose()?;
+    let shared = valkey.clone().map(ValkeyStore::new);
+    let store: Arc<dyn Store> = match (memory.clone(), shared) {
+        (Some(memory), Some(shared)) => Arc::new(TieredStore::new(memory, shared)),
+        (Some(memory), None) => memory,
+        (None, Some(shared)) => Arc::new(shared),
+        (None, None) => return Err(OpenError::Nowhere),
+    };
+    Ok(Opened { store, valkey: valkey.clone(), meters: Meters { memory, valkey } })
+}
+
+/// Ends with the store.
+async fn sweep(memory: Weak<MemoryStore>) {
+    let mut turns = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        turns.tick().await;
+        let Some(memory) = memory.upgrade() else { return };
+        memory.sweep(clock::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    fn config(valkey: Option<&str>, memory: u64) -> config::Store {
+        config::Store {
+            valkey: valkey.map(Secret::new),
+            memory,
+            prefix: "larder".into(),
+            timeout: Duration::from_millis(50),
+            lease: Duration::from_secs(5),
+            ledger_lease: Duration::from_secs(2),
+            ledger_names: 1000,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_configured_decides_what_is_opened() {
+        let url = "valkey://127.0.0.1:1";
+        for (valkey, memory, shared, tiers) in [
+            (None, 1 << 20, false, (true, false)),
+            (Some(url), 0, true, (false, true)),
+            (Some(url), 1 << 20, true, (true, true)),
+        ] {
+            let opened = open(&config(valkey, memory), 1024).unwrap();
+            let seen = opened.meters.snapshot();
+            assert_eq!(opened.store.is_shared(), shared);
+            assert_eq!((seen.memory.is_some(), seen.valkey.is_some()), tiers);
+            assert_eq!(opened.valkey.is_some(), valkey.is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_opened_says_so_without_the_password() {
+        assert_eq!(open(&config(None, 0), 1024).unwrap_err(), OpenError::Nowhere);
+        for url in ["http://:secret@h", "valkey://:secret@h:port", "valkey://:secret@h/x"] {
+            let error = open(&config(Some(url), 0), 1024).unwrap_err();
+            assert!(matches!(error, OpenError::Url(_)), "{error}");
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! One connection to Valkey, kept alive by a supervisor of its own.
+//!
+//! | state | a call | the supervisor |
+//! |---|---|---|
+//! | down | [`StoreError::Away`], at once | connects; waits 50 ms, 100 ms … 1 s between attempts |
+//! | up | within its budget | PINGs every second, and at once when a call was not answered |
+//! | up, breaker open | [`StoreError::Away`], at once, but for one probe per pause | the same |
+//!
+//! A caller never waits for a connection. One on which a PING stays unanswered is dropped and
+//! replaced, because a peer that vanished without a word (a black hole) cannot be told from one
+//! that will answer late in any other way.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline,
+    RedisError, RedisResult, ServerErrorKind, Value,
+};
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, error::Elapsed, sleep, timeout};
+
+use super::breaker::Breaker;
+use super::scripts::Script;
+use crate::clock;
+use crate::store::StoreError;
+use crate::store::stats::Tier;
+
+/// To open a connection and to say hello on it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between two PINGs on a connection about which nobody complained.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Failures in a row that open the breaker, and for how long it then stays open.
+const BREAKER: Breaker = Breaker::new(5, Duration::from_millis(500));
+/// The kernel gives up on unacknowledged data after this long.
+const USER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Is Valkey connected?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// No connection.
+    Down,
+    /// Connected, for the n-th time.
+    Up(u64),
+}
+
+/// How a connection is used.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tuning {
+    /// In logs.
+    pub name: &'static str,
+    /// Most commands that wait to be written. What waits is memory held while Valkey hangs.
+    pub queue: usize,
+    /// How long a PING may take before the connection is given up.
+    pub patience: Duration,
+}
+
+/// A supervised connection. The supervisor ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Link {
+    shared: Arc<Shared>,
+    supervisor: AbortHandle,
+}
+
+#[derive(Debug)]
+struct Shared {
+    tuning: Tuning,
+    /// Written by the supervisor alone; `None` while there is none.
+    connection: ArcSwapOption<MultiplexedConnection>,
+    breaker: Mutex<Breaker>,
+    state: watch::Sender<LinkState>,
+    /// A call was not answered: the supervisor looks at the connection now.
+    doubt: Notify,
+    /// The server turned out to be a replica: it may have been deposed, so ask again who it is.
+    deposed: AtomicBool,
+    stats: Arc<Tier>,
+}
+
+impl Link {
+    /// Starts to connect, in the background.
+    pub(super) fn start(client: Client, tuning: Tuning, stats: Arc<Tier>) -> Self {
+        let shared = Arc::new(Shared {
+            tuning,
+            connection: ArcSwapOption::empty(),
+            breaker: Mutex::new(BREAKER),
+            state: watch::Sender::new(LinkState::Down),
+            doubt: Notify::new(),
+            deposed: AtomicBool::new(false),
+            stats,
+        });
+        let supervisor = tokio::spawn(supervise(Arc::clone(&shared), client)).abort_handle();
+        Self { shared, supervisor }
+    }
+
+    /// Tells whether it is connected, now and at every change.
+    pub(super) fn watch(&self) -> watch::Receiver<LinkState> {
+        self.shared.state.subscribe()
+    }
+
+    /// One command, one reply.
+    pub(super) async fn command(&self, cmd: &Cmd, budget: Duration) -> Result<Value, StoreError> {
+        self.shared.reply(self.ask(cmd, budget).await)
+    }
+
+    /// Several commands in one round trip; `replies` says how many.
+    pub(super) async fn pipeline(
+        &self,
+        commands: &Pipeline,
+        replies: usize,
+        budget: Duration,
+    ) -> Result<Vec<Value>, StoreError> {
+        let mut connection = self.shared.admit()?;
+        let sent = connection.send_packed_commands(commands, 0, replies);
+        let outcome = timeout(budget, sent).await.map(|replies| {
+            replies.and_then(|all| all.into_iter().map(Value::extract_error).collect())
+        });
+        self.shared.reply(Ok(outcome))
+    }
+
+    /// A script, by its digest; by its text where the server does not have it (any more). Both
+    /// within one budget.
+    pub(super) async fn script(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        args: &[&[u8]],
+        budget: Duration,
+    ) -> Result<Value, StoreError> {
+        let started = Instant::now();
+        let by_digest = self.ask(&script.by_digest(keys, args), budget).await;
+        let unknown =
+            matches!(&by_digest, Ok(Ok(Err(error))) if is(error, ServerErrorKind::NoScript));
+        if !unknown {
+            return self.shared.reply(by_digest);
+        }
+        let left = budget.saturating_sub(started.elapsed());
+        self.shared.reply(self.ask(&script.by_text(keys, args), left).await)
+    }
+
+    async fn ask(&self, cmd: &Cmd, budget: Duration) -> Result<Outcome<Value>, StoreError> {
+        let mut connection = self.shared.admit()?;
+        let outcome = timeout(budget, connection.send_packed_command(cmd)).await;
+        Ok(outcome.map(|reply| reply.and_then(Value::extract_error)))
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.supervisor.abort();
+    }
+}
+
+/// What came of a call that was made.
+type Outcome<T> = Result<RedisResult<T>, Elapsed>;
+
+impl Shared {
+    /// The connection, if a call may be made on it now.
+    fn admit(&self) -> Result<MultiplexedConnection, StoreError> {
+        let connection = self.connection.load_full().ok_or(StoreError::Away)?;
+        if !self.breaker(|breaker| breaker.admit(clock::now())) {
+            return Err(StoreError::Away);
+        }
+        Ok(MultiplexedConnection::clone(&connection))
+    }
+
+    /// Draws the conclusions from an outcome.
+    fn reply<T>(&self, outcome: Result<Outcome<T>, StoreError>) -> Result<T, StoreError> {
+        match outcome? {
+            Ok(Ok(value)) => {
+                self.breaker(Breaker::succeeded);
+                Ok(value)
+            }
+            Ok(Err(error)) => Err(self.refused(&error)),
+            Err(Elapsed { .. }) => {
+                // A single late answer is nothing to look into.
+                if self.breaker(|breaker| breaker.failed(clock::now())) {
+                    self.doubt.notify_one();
+                }
+                Err(StoreError::Timeout)
+            }
+        }
+    }
+
+    fn refused(&self, error: &RedisError) -> StoreError {
+        if is(error, ServerErrorKind::ReadOnly) {
+            self.deposed.store(true, Relaxed);
+            self.doubt.notify_one();
+        }
+        if is_answer(error) {
+            self.breaker(Breaker::succeeded);
+        } else {
+            self.breaker(|breaker| breaker.failed(clock::now()));
+            self.doubt.notify_one();
+        }
+        StoreError::Failed(error.to_string())
+    }
+
+    fn breaker<T>(&self, act: impl FnOnce(&mut Breaker) -> T) -> T {
+        act(&mut self.breaker.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn up(&self, connection: MultiplexedConnection, nth: u64) {
+        self.breaker(Breaker::reset);
+        self.deposed.store(false, Relaxed);
+        self.connection.store(Some(Arc::new(connection)));
+        self.stats.connects.add(1);
+        self.state.send_replace(LinkState::Up(nth));
+        tracing::info!(link = self.tuning.name, "connected to Valkey");
+    }
+
+    fn down(&self, why: &str) {
+        self.connection.store(None);
+        self.state.send_replace(LinkState::Down);
+        tracing::warn!(link = self.tuning.name, why, "lost the connection to Valkey");
+    }
+}
+
+/// Keeps a connection up for as long as it runs.
+async fn supervise(shared: Arc<Shared>, client: Client) {
+    let mut pause = FIRST_PAUSE;
+    let mut connected = 0;
+    let mut complained = false;
+    loop {
+        match connect(&client, shared.tuning).await {
+            Ok(connection) => {
+                connected += 1;
+                complained = false;
+                let since = Instant::now();
+                shared.up(connection.clone(), connected);
+                let why = watch_over(&shared, connection).await;
+                shared.down(&why);
+                // A server that hangs up at once is not asked again at once.
+                if since.elapsed() > LONGEST_PAUSE {
+                    pause = FIRST_PAUSE;
+                }
+            }
+            // Once per outage: the attempts are many and their message is the same.
+            Err(error) if !complained => {
+                complained = true;
+                tracing::warn!(link = shared.tuning.name, %error, "cannot connect to Valkey");
+            }
+            Err(_) => {}
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Returns when the connection is of no use any more, and says why.
+async fn watch_over(shared: &Shared, mut connection: MultiplexedConnection) -> String {
+    loop {
+        let _ = timeout(HEARTBEAT, shared.doubt.notified()).await;
+        if shared.deposed.swap(false, Relaxed) {
+            return "the server only takes reads".into();
+        }
+        match timeout(shared.tuning.patience, ping(&mut connection)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error.to_string(),
+            Err(Elapsed { .. }) => return "a PING was not answered".into(),
+        }
+    }
+}
+
+/// A connection on which the server has answered.
+async fn connect(client: &Client, tuning: Tuning) -> RedisResult<MultiplexedConnection> {
+    let config = settings(None).set_pipeline_buffer_size(tuning.queue);
+    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+    // A server that is loading, or that wants a password, accepts connections as well.
+    match timeout(CONNECT_TIMEOUT, ping(&mut connection)).await {
+        Ok(pong) => pong.map(|()| connection),
+        Err(Elapsed { .. }) => Err((ErrorKind::Io, "a PING was not answered").into()),
+    }
+}
+
+async fn ping(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    connection.send_packed_command(&redis::cmd("PING")).await?.extract_error().map(|_| ())
+}
+
+/// What all connections have in common. Deadlines are our own, but for dedicated connections.
+pub(super) fn settings(response_timeout: Option<Duration>) -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(response_timeout)
+}
+
+/// What `store.valkey` says, with the socket options that a proxy needs.
+pub(super) fn client(url: &str) -> Result<Client, String> {
+    let info = url.into_connection_info().map_err(|error| error.to_string())?;
+    Client::open(with_options(info)).map_err(|error| error.to_string())
+}
+
+fn with_options(info: ConnectionInfo) -> ConnectionInfo {
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(5))
+        .with_interval(Duration::from_secs(1))
+        .with_retries(3);
+    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+    #[cfg(target_os = "linux")]
+    let tcp = tcp.set_user_timeout(USER_TIMEOUT);
+    let named = info.redis_settings().clone().set_lib_name("larder", env!("CARGO_PKG_VERSION"));
+    info.set_tcp_settings(tcp).set_redis_settings(named)
+}
+
+/// True if the server is well and merely refused: that is no reason to stop asking it.
+fn is_answer(error: &RedisError) -> bool {
+    use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, TryAgain};
+    match error.kind() {
+        ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | TryAgain) => false,
+        ErrorKind::Server(_) => true,
+        // Words that the client library has no kind for, such as OOM, NOAUTH or WRONGTYPE.
+        ErrorKind::Extension => error.code() != Some("BUSY"),
+        _ => false,
+    }
+}
+
+fn is(error: &RedisError, kind: ServerErrorKind) -> bool {
+    error.kind() == ErrorKind::Server(kind)
+}
