@@ -39,7 +39,12 @@ impl<T> Lanes<T> {
 
     /// The sum over all lanes, modulo 2⁶⁴.
     pub(super) fn sum(&self, of: impl Fn(&T) -> u64) -> u64 {
-        self.0.iter().fold(0, |sum, lane| sum.wrapping_add(of(&lane.0)))
+        self.iter().fold(0, |sum, lane| sum.wrapping_add(of(lane)))
+    }
+
+    /// All lanes, one after the other.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|lane| &lane.0)
     }
 }
 
@@ -121,13 +126,6 @@ impl Histogram {
             nanos = nanos.wrapping_add(one.nanos.load(Relaxed));
         }
         Value::Buckets { sum: Duration::from_nanos(nanos).as_secs_f64(), buckets }
-    }
-}
-
-impl<T> Lanes<T> {
-    /// All lanes, one after the other.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.iter().map(|lane| &lane.0)
     }
 }
 
