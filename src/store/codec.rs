@@ -6,7 +6,7 @@
 //!  5   8  checksum: first 8 bytes of BLAKE3 over everything behind it
 //! 13   4  length of the whole, these 17 bytes included
 //! 17   1  kind: 1 entry, 2 varies
-//! 18   8  lifetime given to SET, ms
+//! 18   8  lifetime given to Valkey, ms
 //! 26      key                                              text
 //!
 //!         kind 1                                           kind 2
@@ -26,8 +26,8 @@
 //! ```
 //!
 //! Times are durations as they stood when the record was stored; the clocks of two processes are
-//! never compared. The reader learns how long ago that was from Valkey alone: the lifetime given
-//! to SET minus what is left of it. Where rounding is needed a response gets older, not younger.
+//! never compared. The reader learns how long ago that was from Valkey alone: the lifetime it was
+//! given minus what is left of it. Where rounding is needed a response gets older, not younger.
 //!
 //! Reading never panics, never allocates in advance what only a count promises, and yields a
 //! record only if every byte is as it was written and every value is one that we would write.
@@ -70,7 +70,7 @@ const MAX_LIFETIME: Duration = Duration::from_hours(366 * 24);
 pub struct Encoded {
     /// The value for SET.
     pub bytes: Vec<u8>,
-    /// The lifetime for SET, at least a millisecond.
+    /// The lifetime that Valkey gives it, at least a millisecond.
     pub lifetime: Duration,
 }
 
