@@ -33,7 +33,7 @@ impl Valkey {
         self.kill();
         let child = Command::new("valkey-server")
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
-            .args(["--save", "", "--appendonly", "no", "--enable-debug-command", "yes"])
+            .args(["--save", "", "--appendonly", "no"])
             .current_dir(self.directory.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
