@@ -5,6 +5,8 @@
 //! | `contract.rs` | does it keep the promises of a store, and Valkey free of litter? |
 //! | `outage.rs` | what if Valkey is absent, killed, frozen, damaged or replaced? |
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 #[path = "support/valkey.rs"]
 mod server;
 

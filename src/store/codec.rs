@@ -6,7 +6,7 @@
 //!  5   8  checksum: first 8 bytes of BLAKE3 over everything behind it
 //! 13   4  length of the whole, these 17 bytes included
 //! 17   1  kind: 1 entry, 2 varies
-//! 18   8  lifetime given to SET, ms
+//! 18   8  lifetime given to Valkey, ms
 //! 26      key                                              text
 //!
 //!         kind 1                                           kind 2
@@ -26,8 +26,8 @@
 //! ```
 //!
 //! Times are durations as they stood when the record was stored; the clocks of two processes are
-//! never compared. The reader learns how long ago that was from Valkey alone: the lifetime given
-//! to SET minus what is left of it. Where rounding is needed a response gets older, not younger.
+//! never compared. The reader learns how long ago that was from Valkey alone: the lifetime it was
+//! given minus what is left of it. Where rounding is needed a response gets older, not younger.
 //!
 //! Reading never panics, never allocates in advance what only a count promises, and yields a
 //! record only if every byte is as it was written and every value is one that we would write.
@@ -35,16 +35,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use ::bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
+use self::bytes::{Reader, Writer};
 use super::{Entry, Record, Varies};
 use crate::key::Digest;
 use crate::ledger::Position;
 use crate::ledger::name::Belongs;
 use crate::semantics::stored::{StoredResponse, Times};
 use crate::semantics::time::Timestamp;
+
+mod bytes;
 
 /// The version that is written, and the only one that is read.
 pub const VERSION: u8 = 1;
@@ -70,7 +73,7 @@ const MAX_LIFETIME: Duration = Duration::from_hours(366 * 24);
 pub struct Encoded {
     /// The value for SET.
     pub bytes: Vec<u8>,
-    /// The lifetime for SET, at least a millisecond.
+    /// The lifetime that Valkey gives it, at least a millisecond.
     pub lifetime: Duration,
 }
 
@@ -103,7 +106,7 @@ pub fn encode(record: &Record, now: Timestamp) -> Result<Option<Encoded>, Unenco
         Record::Entry(_) => KIND_ENTRY,
         Record::Varies(_) => KIND_VARIES,
     });
-    out.millis(lifetime);
+    out.u64(millis(lifetime));
     out.text(record.key())?;
     match record {
         Record::Entry(entry) => write_entry(&mut out, entry, now, lifetime)?,
@@ -115,7 +118,7 @@ pub fn encode(record: &Record, now: Timestamp) -> Result<Option<Encoded>, Unenco
 /// Reads a record that has `remaining` left of its lifetime at `now`. The body, the key and the
 /// field values are slices of `blob`.
 pub fn decode(blob: &Bytes, now: Timestamp, remaining: Duration) -> Result<Record, DecodeError> {
-    let mut input = open(blob)?;
+    let mut input = Reader::open(blob)?;
     let kind = input.u8()?;
     let lifetime = input.millis()?;
     // A lifetime that has grown would make the response younger than it is.
@@ -166,14 +169,14 @@ fn write_entry(
     if !is_final(response.status) {
         return Err(Unencodable("not a final status"));
     }
-    out.millis(now.since(times.response_time));
-    out.millis(round_up(times.initial_age));
+    out.u64(millis(now.since(times.response_time)));
+    out.u64(millis(round_up(times.initial_age)));
     let keep = millis(lifetime).cast_signed();
     let stale = ahead(times.stale_until, now).min(keep);
     out.i64(ahead(times.fresh_until, now).min(stale));
     out.i64(stale);
     out.i64(ahead(times.error_until, now).min(keep));
-    out.millis(now.since(entry.vouched));
+    out.u64(millis(now.since(entry.vouched)));
     out.u64(entry.as_of.millis);
     out.u64(entry.as_of.sequence);
     out.u64(u64::try_from(entry.fill_time.as_micros()).unwrap_or(u64::MAX));
@@ -251,7 +254,7 @@ fn write_varies(out: &mut Writer, varies: &Varies) -> Result<(), Unencodable> {
     }
     out.count(varies.variants.len(), MAX_LIST)?;
     for variant in &varies.variants {
-        out.0.extend_from_slice(&variant.0);
+        out.raw(&variant.0);
     }
     Ok(())
 }
@@ -301,164 +304,6 @@ fn size_hint(record: &Record) -> usize {
         Record::Varies(varies) => {
             64 + varies.key.len() + varies.names.len() * 32 + varies.variants.len() * 16
         }
-    }
-}
-
-/// Bytes being written.
-struct Writer(Vec<u8>);
-
-impl Writer {
-    /// With room for the checksum and the length, which are known at the end.
-    fn new(capacity: usize) -> Self {
-        let mut bytes = Vec::with_capacity(capacity);
-        bytes.extend_from_slice(MAGIC);
-        bytes.push(VERSION);
-        bytes.resize(LENGTH_END, 0);
-        Self(bytes)
-    }
-
-    fn u8(&mut self, value: u8) {
-        self.0.push(value);
-    }
-
-    fn u16(&mut self, value: u16) {
-        self.0.extend_from_slice(&value.to_be_bytes());
-    }
-
-    fn u64(&mut self, value: u64) {
-        self.0.extend_from_slice(&value.to_be_bytes());
-    }
-
-    fn i64(&mut self, value: i64) {
-        self.0.extend_from_slice(&value.to_be_bytes());
-    }
-
-    fn millis(&mut self, duration: Duration) {
-        self.u64(millis(duration));
-    }
-
-    fn count(&mut self, count: usize, limit: usize) -> Result<(), Unencodable> {
-        if count > limit {
-            return Err(Unencodable("too many fields, tags or variants"));
-        }
-        self.length(count)
-    }
-
-    fn text(&mut self, bytes: &[u8]) -> Result<(), Unencodable> {
-        self.length(bytes.len())?;
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn length(&mut self, length: usize) -> Result<(), Unencodable> {
-        let length = u32::try_from(length).map_err(|_| Unencodable("too long"))?;
-        self.0.extend_from_slice(&length.to_be_bytes());
-        Ok(())
-    }
-
-    fn seal(mut self) -> Result<Vec<u8>, Unencodable> {
-        let length = u32::try_from(self.0.len()).map_err(|_| Unencodable("too long"))?;
-        self.0[CHECKED..LENGTH_END].copy_from_slice(&length.to_be_bytes());
-        let sum = checksum(&self.0[CHECKED..]);
-        self.0[CHECKED - sum.len()..CHECKED].copy_from_slice(&sum);
-        Ok(self.0)
-    }
-}
-
-/// Checks what stands in front, and returns the rest.
-fn open(blob: &Bytes) -> Result<Reader<'_>, DecodeError> {
-    let mut input = Reader { blob, at: 0 };
-    if input.take(MAGIC.len())? != MAGIC {
-        return Err(Damaged("not a record"));
-    }
-    match input.u8()? {
-        VERSION => {}
-        other => return Err(DecodeError::ForeignVersion(other)),
-    }
-    let sum: [u8; 8] = input.array()?;
-    if sum != checksum(input.rest()) {
-        return Err(Damaged("checksum"));
-    }
-    if usize::try_from(input.u32()?) != Ok(blob.len()) {
-        return Err(Damaged("length"));
-    }
-    Ok(input)
-}
-
-fn checksum(bytes: &[u8]) -> [u8; 8] {
-    let mut sum = [0; 8];
-    blake3::Hasher::new().update(bytes).finalize_xof().fill(&mut sum);
-    sum
-}
-
-/// Bytes being read.
-struct Reader<'a> {
-    blob: &'a Bytes,
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn rest(&self) -> &'a [u8] {
-        self.blob.get(self.at..).unwrap_or_default()
-    }
-
-    fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
-        let taken = self.rest().get(..count).ok_or(Damaged("too short"))?;
-        self.at += count;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        self.take(N)?.try_into().map_err(|_| Damaged("too short"))
-    }
-
-    fn u8(&mut self) -> Result<u8, DecodeError> {
-        self.array().map(u8::from_be_bytes)
-    }
-
-    fn u16(&mut self) -> Result<u16, DecodeError> {
-        self.array().map(u16::from_be_bytes)
-    }
-
-    fn u32(&mut self) -> Result<u32, DecodeError> {
-        self.array().map(u32::from_be_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, DecodeError> {
-        self.array().map(u64::from_be_bytes)
-    }
-
-    fn i64(&mut self) -> Result<i64, DecodeError> {
-        self.array().map(i64::from_be_bytes)
-    }
-
-    fn millis(&mut self) -> Result<Duration, DecodeError> {
-        self.u64().map(Duration::from_millis)
-    }
-
-    fn count(&mut self, limit: usize) -> Result<usize, DecodeError> {
-        let count = self.u32()? as usize;
-        // Every item takes at least four bytes, so a short record cannot promise a long list.
-        if count > limit || count > self.rest().len() / 4 {
-            return Err(Damaged("count"));
-        }
-        Ok(count)
-    }
-
-    /// A slice of the whole, not a copy.
-    fn bytes(&mut self) -> Result<Bytes, DecodeError> {
-        let length = self.u32()? as usize;
-        self.take(length).map(|bytes| self.blob.slice_ref(bytes))
-    }
-
-    fn str(&mut self) -> Result<Box<str>, DecodeError> {
-        let length = self.u32()? as usize;
-        let bytes = self.take(length)?;
-        std::str::from_utf8(bytes).map(Box::from).map_err(|_| Damaged("text"))
-    }
-
-    fn end(&self) -> Result<(), DecodeError> {
-        if self.rest().is_empty() { Ok(()) } else { Err(Damaged("trailing bytes")) }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// A running server without persistence. Ends when it is dropped.
 #[derive(Debug)]
-pub struct Valkey {
+pub(crate) struct Valkey {
     port: u16,
     child: Option<Child>,
     directory: tempfile::TempDir,
@@ -14,14 +14,14 @@ pub struct Valkey {
 
 impl Valkey {
     /// Starts one on a free port and waits until it answers.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut server = Self::absent();
         server.restart();
         server
     }
 
     /// One that is not running yet, with a port of its own.
-    pub fn absent() -> Self {
+    pub(crate) fn absent() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("a bound address").port();
         let directory = tempfile::tempdir().expect("a directory for temporary files");
@@ -29,11 +29,11 @@ impl Valkey {
     }
 
     /// Starts it (again), empty, on the same port, and waits until it answers.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.kill();
         let child = Command::new("valkey-server")
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
-            .args(["--save", "", "--appendonly", "no", "--enable-debug-command", "yes"])
+            .args(["--save", "", "--appendonly", "no"])
             .current_dir(self.directory.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -44,23 +44,23 @@ impl Valkey {
     }
 
     /// Where it listens.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// Its URL, as for `store.valkey`.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("valkey://127.0.0.1:{}", self.port)
     }
 
     /// A connection past everything that is put to the test.
-    pub fn client(&self) -> redis::Connection {
+    pub(crate) fn client(&self) -> redis::Connection {
         let client = redis::Client::open(self.url()).expect("a valid URL");
         client.get_connection().expect("a running server")
     }
 
     /// Ends it without a word (SIGKILL).
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -68,12 +68,12 @@ impl Valkey {
     }
 
     /// It keeps its connections and answers nothing (SIGSTOP).
-    pub fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         self.signal("STOP");
     }
 
     /// It goes on (SIGCONT).
-    pub fn thaw(&self) {
+    pub(crate) fn thaw(&self) {
         self.signal("CONT");
     }
 

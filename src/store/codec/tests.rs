@@ -1,6 +1,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::bytes::checksum;
 use super::*;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);

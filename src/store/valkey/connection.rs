@@ -10,10 +10,8 @@
 //! replaced, because a peer that vanished without a word (a black hole) cannot be told from one
 //! that will answer late in any other way.
 
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -30,6 +28,7 @@ use tokio::time::{Instant, error::Elapsed, sleep, timeout};
 use super::breaker::Breaker;
 use super::scripts::Script;
 use crate::clock;
+use crate::semantics::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::stats::Tier;
 
@@ -82,6 +81,8 @@ struct Shared {
     doubt: Notify,
     /// The server turned out to be a replica: it may have been deposed, so ask again who it is.
     deposed: AtomicBool,
+    /// What to add to our time to get the server's, in milliseconds; see [`Link::server_time`].
+    offset: AtomicI64,
     stats: Arc<Tier>,
 }
 
@@ -95,6 +96,7 @@ impl Link {
             state: watch::Sender::new(LinkState::Down),
             doubt: Notify::new(),
             deposed: AtomicBool::new(false),
+            offset: AtomicI64::new(0),
             stats,
         });
         let supervisor = tokio::spawn(supervise(Arc::clone(&shared), client)).abort_handle();
@@ -104,6 +106,12 @@ impl Link {
     /// Tells whether it is connected, now and at every change.
     pub(super) fn watch(&self) -> watch::Receiver<LinkState> {
         self.shared.state.subscribe()
+    }
+
+    /// What the server's own clock shows at `now`, in milliseconds; never later than it really
+    /// does, and earlier by the way of a PING at most. As of the last PING.
+    pub(super) fn server_time(&self, now: Timestamp) -> u64 {
+        now.as_millis().saturating_add_signed(self.shared.offset.load(Relaxed))
     }
 
     /// One command, one reply.
@@ -208,8 +216,9 @@ impl Shared {
         act(&mut self.breaker.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn up(&self, connection: MultiplexedConnection, nth: u64) {
+    fn up(&self, connection: MultiplexedConnection, offset: i64, nth: u64) {
         self.breaker(Breaker::reset);
+        self.offset.store(offset, Relaxed);
         self.deposed.store(false, Relaxed);
         self.connection.store(Some(Arc::new(connection)));
         self.stats.connects.add(1);
@@ -231,11 +240,11 @@ async fn supervise(shared: Arc<Shared>, client: Client) {
     let mut complained = false;
     loop {
         match connect(&client, shared.tuning).await {
-            Ok(connection) => {
+            Ok((connection, offset)) => {
                 connected += 1;
                 complained = false;
                 let since = Instant::now();
-                shared.up(connection.clone(), connected);
+                shared.up(connection.clone(), offset, connected);
                 let why = watch_over(&shared, connection).await;
                 shared.down(&why);
                 // A server that hangs up at once is not asked again at once.
@@ -263,26 +272,36 @@ async fn watch_over(shared: &Shared, mut connection: MultiplexedConnection) -> S
             return "the server only takes reads".into();
         }
         match timeout(shared.tuning.patience, ping(&mut connection)).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(offset)) => shared.offset.store(offset, Relaxed),
             Ok(Err(error)) => return error.to_string(),
             Err(Elapsed { .. }) => return "a PING was not answered".into(),
         }
     }
 }
 
-/// A connection on which the server has answered.
-async fn connect(client: &Client, tuning: Tuning) -> RedisResult<MultiplexedConnection> {
+/// A connection on which the server has answered, and its clock's offset from ours.
+async fn connect(client: &Client, tuning: Tuning) -> RedisResult<(MultiplexedConnection, i64)> {
     let config = settings(None).set_pipeline_buffer_size(tuning.queue);
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
     // A server that is loading, or that wants a password, accepts connections as well.
     match timeout(CONNECT_TIMEOUT, ping(&mut connection)).await {
-        Ok(pong) => pong.map(|()| connection),
+        Ok(offset) => Ok((connection, offset?)),
         Err(Elapsed { .. }) => Err((ErrorKind::Io, "a PING was not answered").into()),
     }
 }
 
-async fn ping(connection: &mut MultiplexedConnection) -> RedisResult<()> {
-    connection.send_packed_command(&redis::cmd("PING")).await?.extract_error().map(|_| ())
+/// Asks whether the server is there, and what time it is there (TIME alone is answered by a server
+/// that is still loading). Returns what to add to our time.
+async fn ping(connection: &mut MultiplexedConnection) -> RedisResult<i64> {
+    let mut ask = Pipeline::with_capacity(2);
+    ask.cmd("PING").cmd("TIME");
+    let replies = connection.send_packed_commands(&ask, 0, 2).await?;
+    let replies = Value::Array(replies).extract_error()?;
+    let (_, (seconds, micros)): (Value, (u64, u64)) = redis::from_redis_value(replies)?;
+    let there = seconds.saturating_mul(1000).saturating_add(micros / 1000);
+    // Both are cut to whole milliseconds; one less makes sure that it is not later there.
+    let here = clock::now().as_millis().saturating_add(1);
+    Ok(there.cast_signed().saturating_sub(here.cast_signed()))
 }
 
 /// What all connections have in common. Deadlines are our own, but for dedicated connections.

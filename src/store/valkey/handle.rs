@@ -19,7 +19,7 @@ use crate::store::{OpenError, StoreError};
 /// Small records. They never wait behind a large one.
 const ENTRIES: Tuning = Tuning { name: "entries", queue: 512, patience: Duration::from_secs(1) };
 /// Records too large for the others to wait for. Its PINGs do, so they may take longer.
-const BULK: Tuning = Tuning { name: "bulk", queue: 8, patience: Duration::from_secs(5) };
+const BULK: Tuning = Tuning { name: "bulk", queue: 8, patience: Duration::from_secs(2) };
 /// Leases, the ledger's scripts, questions about the server.
 const CONTROL: Tuning = Tuning { name: "control", queue: 512, patience: Duration::from_secs(1) };
 

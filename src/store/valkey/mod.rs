@@ -5,13 +5,16 @@
 //! |---|---|---|
 //! | `fetch`, up to 64 KiB | `GETRANGE`, `PTTL` | 1 |
 //! | `fetch`, larger | the same, then `GET`, `PTTL` on the connection for large ones | 2 |
-//! | `put` | `SET … PX` | 1 |
+//! | `put` | `SET … PXAT` | 1 |
 //! | `remove` | `UNLINK` | 1 |
 //! | `lease` | `SET … NX GET PX` | 1 |
 //! | `renew`, `release` | `EVALSHA` | 1 |
 //!
 //! Every call ends within the configured budget, plus a millisecond per 100 kB of a record larger
-//! than 64 KiB. Nothing is stored without a lifetime. What is damaged, in a foreign format, without
+//! than 64 KiB. Nothing is stored without a lifetime, and it counts from the moment when the record
+//! was sent: PXAT, by the server's clock as its last PING told it. With PX it would count from when
+//! the server came to it, and a server that was frozen in between would make a response younger
+//! than it is. What is damaged, in a foreign format, without
 //! a lifetime, or somebody else's, is a miss.
 
 use std::time::Duration;
@@ -106,18 +109,17 @@ impl ValkeyStore {
     }
 
     async fn set(&self, key: &Key, record: &Record) -> Result<(), StoreError> {
-        let encoded = codec::encode(record, clock::now());
+        let now = clock::now();
+        let encoded = codec::encode(record, now);
         let encoded = encoded.map_err(|error| StoreError::Failed(error.to_string()))?;
         let Some(Encoded { bytes, lifetime }) = encoded else { return Ok(()) };
         let (link, budget) = match bytes.len() {
             ..=SMALL => (self.valkey.entries(), self.valkey.budget()),
             large => (self.valkey.bulk(), self.valkey.budget() + allowance(large)),
         };
+        let end = link.server_time(now).saturating_add(millis(lifetime));
         let mut set = redis::cmd("SET");
-        set.arg(names::record(self.valkey.prefix(), key))
-            .arg(&bytes)
-            .arg("PX")
-            .arg(millis(lifetime));
+        set.arg(names::record(self.valkey.prefix(), key)).arg(&bytes).arg("PXAT").arg(end);
         link.command(&set, budget).await?;
         self.valkey.stats().bytes_written.add(bytes.len() as u64);
         Ok(())

@@ -1,0 +1,168 @@
+//! Numbers, texts and lists as bytes, and the checked front of a record. Knows nothing of what
+//! they mean.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::DecodeError::{self, Damaged};
+use super::{CHECKED, LENGTH_END, MAGIC, Unencodable, VERSION};
+
+/// Bytes being written.
+pub(super) struct Writer(Vec<u8>);
+
+impl Writer {
+    /// With room for the checksum and the length, which are known at the end.
+    pub(super) fn new(capacity: usize) -> Self {
+        let mut bytes = Vec::with_capacity(capacity);
+        bytes.extend_from_slice(MAGIC);
+        bytes.push(VERSION);
+        bytes.resize(LENGTH_END, 0);
+        Self(bytes)
+    }
+
+    pub(super) fn u8(&mut self, value: u8) {
+        self.0.push(value);
+    }
+
+    pub(super) fn u16(&mut self, value: u16) {
+        self.0.extend_from_slice(&value.to_be_bytes());
+    }
+
+    pub(super) fn u64(&mut self, value: u64) {
+        self.0.extend_from_slice(&value.to_be_bytes());
+    }
+
+    pub(super) fn i64(&mut self, value: i64) {
+        self.0.extend_from_slice(&value.to_be_bytes());
+    }
+
+    pub(super) fn raw(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    pub(super) fn count(&mut self, count: usize, limit: usize) -> Result<(), Unencodable> {
+        if count > limit {
+            return Err(Unencodable("too many fields, tags or variants"));
+        }
+        self.length(count)
+    }
+
+    pub(super) fn text(&mut self, bytes: &[u8]) -> Result<(), Unencodable> {
+        self.length(bytes.len())?;
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn length(&mut self, length: usize) -> Result<(), Unencodable> {
+        let length = u32::try_from(length).map_err(|_| Unencodable("too long"))?;
+        self.0.extend_from_slice(&length.to_be_bytes());
+        Ok(())
+    }
+
+    pub(super) fn seal(mut self) -> Result<Vec<u8>, Unencodable> {
+        let length = u32::try_from(self.0.len()).map_err(|_| Unencodable("too long"))?;
+        self.0[CHECKED..LENGTH_END].copy_from_slice(&length.to_be_bytes());
+        let sum = checksum(&self.0[CHECKED..]);
+        self.0[CHECKED - sum.len()..CHECKED].copy_from_slice(&sum);
+        Ok(self.0)
+    }
+}
+
+/// Bytes being read.
+pub(super) struct Reader<'a> {
+    blob: &'a Bytes,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Checks what stands in front, and stands behind it.
+    pub(super) fn open(blob: &'a Bytes) -> Result<Self, DecodeError> {
+        let mut input = Self { blob, at: 0 };
+        if input.take(MAGIC.len())? != MAGIC {
+            return Err(Damaged("not a record"));
+        }
+        match input.u8()? {
+            VERSION => {}
+            other => return Err(DecodeError::ForeignVersion(other)),
+        }
+        let sum: [u8; 8] = input.array()?;
+        if sum != checksum(input.rest()) {
+            return Err(Damaged("checksum"));
+        }
+        if usize::try_from(input.u32()?) != Ok(blob.len()) {
+            return Err(Damaged("length"));
+        }
+        Ok(input)
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.blob.get(self.at..).unwrap_or_default()
+    }
+
+    fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+        let taken = self.rest().get(..count).ok_or(Damaged("too short"))?;
+        self.at += count;
+        Ok(taken)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        self.take(N)?.try_into().map_err(|_| Damaged("too short"))
+    }
+
+    pub(super) fn u8(&mut self) -> Result<u8, DecodeError> {
+        self.array().map(u8::from_be_bytes)
+    }
+
+    pub(super) fn u16(&mut self) -> Result<u16, DecodeError> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, DecodeError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, DecodeError> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    pub(super) fn i64(&mut self) -> Result<i64, DecodeError> {
+        self.array().map(i64::from_be_bytes)
+    }
+
+    pub(super) fn millis(&mut self) -> Result<Duration, DecodeError> {
+        self.u64().map(Duration::from_millis)
+    }
+
+    pub(super) fn count(&mut self, limit: usize) -> Result<usize, DecodeError> {
+        let count = self.u32()? as usize;
+        // Every item takes at least four bytes, so a short record cannot promise a long list.
+        if count > limit || count > self.rest().len() / 4 {
+            return Err(Damaged("count"));
+        }
+        Ok(count)
+    }
+
+    /// A slice of the whole, not a copy.
+    pub(super) fn bytes(&mut self) -> Result<Bytes, DecodeError> {
+        let length = self.u32()? as usize;
+        self.take(length).map(|bytes| self.blob.slice_ref(bytes))
+    }
+
+    pub(super) fn str(&mut self) -> Result<Box<str>, DecodeError> {
+        let length = self.u32()? as usize;
+        let bytes = self.take(length)?;
+        std::str::from_utf8(bytes).map(Box::from).map_err(|_| Damaged("text"))
+    }
+
+    pub(super) fn end(&self) -> Result<(), DecodeError> {
+        if self.rest().is_empty() { Ok(()) } else { Err(Damaged("trailing bytes")) }
+    }
+}
+
+/// The first 8 bytes of BLAKE3.
+pub(super) fn checksum(bytes: &[u8]) -> [u8; 8] {
+    let mut sum = [0; 8];
+    blake3::Hasher::new().update(bytes).finalize_xof().fill(&mut sum);
+    sum
+}
