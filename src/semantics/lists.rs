@@ -111,10 +111,10 @@ fn part_end(text: &[u8], separator: u8, quotes: &mut bool) -> usize {
 
 /// The directives of a field such as Cache-Control, over all its lines: name as written, and the
 /// argument without its quotes.
-pub(super) fn directives<'a>(
-    headers: &'a HeaderMap,
+pub(super) fn directives(
+    headers: &HeaderMap,
     name: impl AsHeaderName,
-) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
+) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     headers.get_all(name).iter().flat_map(|line| split(line.as_bytes(), b',')).map(|member| {
         match member.iter().position(|b| *b == b'=') {
             Some(at) => {
