@@ -236,7 +236,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_detail_a_field_value_comes_out(detail in any::<String>(), key in any::<String>()) {
+        fn whatever_the_detail_a_field_value_comes_out(
+            detail in any::<String>(),
+            key in any::<String>(),
+        ) {
             let status = CacheStatus {
                 hit: true,
                 key: Some(key.into()),

@@ -291,7 +291,9 @@ mod tests {
         }
 
         #[test]
-        fn nothing_a_client_sends_makes_it_panic(value in proptest::collection::vec(any::<u8>(), 0..60)) {
+        fn nothing_a_client_sends_makes_it_panic(
+            value in proptest::collection::vec(any::<u8>(), 0..60),
+        ) {
             if let Ok(value) = HeaderValue::from_bytes(&value) {
                 for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
                     let mut request = HeaderMap::new();

@@ -136,7 +136,8 @@ fn is_http(scheme: &str) -> bool {
 /// What follows the authority that `rest` starts with, if it is the target's.
 fn same_host<'a>(target: &Uri, rest: &'a str) -> Option<&'a str> {
     let (authority, local) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    // RFC 9110 §4.2.4: userinfo in a reference from elsewhere "SHOULD be treated as an error".
+    // RFC 9110 §4.2.4: of userinfo, a recipient "SHOULD parse for userinfo and treat its presence
+    // as an error".
     if authority.contains('@') {
         return None;
     }
@@ -373,7 +374,8 @@ mod tests {
     proptest! {
         #[test]
         fn resolution_never_yields_another_origin(
-            reference in "(https?:|HTTP:)?/{0,3}(h|evil|h@evil|evil@h)?(:80|:81)?[a-z./?#:@%\\\\\\[\\]]{0,20}",
+            reference in "(https?:|HTTP:)?/{0,3}(h|evil|h@evil|evil@h)?(:80|:81)?\
+                          [a-z./?#:@%\\\\\\[\\]]{0,20}",
             target in "http://h(:81)?/[a-z./]{0,10}(\\?[a-z]{0,3})?",
         ) {
             if let Some(place) = location(&target, &reference) {

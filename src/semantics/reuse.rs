@@ -174,7 +174,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_a_client_sends_makes_it_panic(value in proptest::collection::vec(any::<u8>(), 0..60)) {
+        fn nothing_a_client_sends_makes_it_panic(
+            value in proptest::collection::vec(any::<u8>(), 0..60),
+        ) {
             if let Ok(value) = HeaderValue::from_bytes(&value) {
                 let mut headers = HeaderMap::new();
                 headers.append(CACHE_CONTROL, value);

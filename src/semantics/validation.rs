@@ -34,13 +34,13 @@ pub fn has_validator(headers: &HeaderMap) -> bool {
 /// to ask with.
 pub fn conditional_fields(headers: &HeaderMap) -> Option<Vec<(HeaderName, HeaderValue)>> {
     let mut fields = Vec::new();
-    // RFC 9111 §4.3.1: "MUST send the relevant entity tags if [they] were provided in the stored
-    // response(s) being validated"
+    // RFC 9111 §4.3.1: "MUST send the relevant entity tags […] if the entity tags were provided in
+    // the stored response(s) being validated."
     if let Some(tag) = entity_tag(headers) {
         fields.push((IF_NONE_MATCH, tag.clone()));
     }
-    // RFC 9111 §4.3.1: "SHOULD send the Last-Modified value if […] a single stored response is
-    // being validated". Verbatim: some origins only honour an exact match (RFC 9110 §13.1.3).
+    // RFC 9111 §4.3.1: "SHOULD send the Last-Modified value […] if […] a single stored response is
+    // being validated". As it came: some origins only honour an exact match (RFC 9110 §13.1.3).
     if let Some(modified) = last_modified(headers) {
         fields.push((IF_MODIFIED_SINCE, modified.clone()));
     }
