@@ -95,6 +95,13 @@ impl CacheControl {
     pub fn is_no_cache(&self) -> bool {
         self.no_cache || self.no_cache_fields.iter().any(is_reserved)
     }
+
+    /// The fields that may not be stored, or not be used without asking: the lists of `private` and
+    /// `no-cache`. A name that makes [`CacheControl::is_private`] or
+    /// [`CacheControl::is_no_cache`] true is not among them.
+    pub fn excluded_fields(&self) -> impl Iterator<Item = &HeaderName> {
+        self.private_fields.iter().chain(&self.no_cache_fields).filter(|name| !is_reserved(name))
+    }
 }
 
 /// A field without which the rest of a response is not what the origin meant. `Set-Cookie` is not
