@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::header::{PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TRAILER};
+use http::{HeaderMap, HeaderName, StatusCode};
 
+use super::fields::strip_hop_by_hop;
+use super::targeted;
 use super::time::Timestamp;
 
 /// A complete response as it was stored: what the origin said, without the fields that may not be
@@ -51,3 +54,28 @@ impl Times {
         now < self.fresh_until
     }
 }
+
+/// The fields of a response that are stored (RFC 9111 §3.1): all of them, every line in its place,
+/// but those that
+/// - are meant for one connection (RFC 9110 §7.6.1),
+/// - are meant for one proxy,
+/// - a qualified `private` or `no-cache` names (§5.2.2.4, §5.2.2.7),
+/// - announce trailers, which are discarded.
+pub fn storable_headers(headers: &HeaderMap) -> HeaderMap {
+    // Read before anything is taken away: `Connection` may not hide it.
+    let control = targeted::effective(headers);
+    let mut kept = headers.clone();
+    strip_hop_by_hop(&mut kept);
+    for name in NOT_STORED.iter().chain(control.excluded_fields()) {
+        kept.remove(name);
+    }
+    kept
+}
+
+/// §3.1: "MUST NOT be stored, unless the cache incorporates the identity of the proxy".
+const NOT_STORED: [HeaderName; 4] = [
+    PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
+    PROXY_AUTHORIZATION,
+    TRAILER,
+];
