@@ -324,3 +324,247 @@ const FOREVER: u64 = 1 << 31;
 
 /// `stale-while-revalidate`. No directive that means something here is longer.
 const LONGEST_NAME: usize = 22;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(lines: &[&str]) -> CacheControl {
+        let values: Vec<_> =
+            lines.iter().map(|l| HeaderValue::from_bytes(l.as_bytes()).unwrap()).collect();
+        CacheControl::parse(values.iter())
+    }
+
+    const fn secs(seconds: u64) -> Option<Duration> {
+        Some(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn directives_are_read_in_any_case_and_over_several_lines() {
+        let read = parse(&[
+            "PUBLIC, Max-Age=60,,  s-MaxAge=\"120\"",
+            "Must-Revalidate, proxy-REVALIDATE, must-understand, no-transform, immutable",
+            "stale-while-revalidate=5, stale-if-error=6, unknown, x=y, z=\"a, b\"",
+        ]);
+        let expected = CacheControl {
+            public: true,
+            max_age: secs(60),
+            s_maxage: secs(120),
+            must_revalidate: true,
+            proxy_revalidate: true,
+            must_understand: true,
+            no_transform: true,
+            immutable: true,
+            stale_while_revalidate: secs(5),
+            stale_if_error: secs(6),
+            ..CacheControl::default()
+        };
+        assert_eq!(read, expected);
+        assert_eq!(parse(&[]), CacheControl::default());
+        assert_eq!(parse(&["", " , "]), CacheControl::default());
+    }
+
+    #[test]
+    fn a_lifetime_that_cannot_be_read_is_zero() {
+        let forever = 1 << 31;
+        for (said, expected) in [
+            ("60", 60),
+            ("0", 0),
+            ("0060", 60),
+            ("\"60\"", 60),
+            (r#""\60""#, 60),
+            ("2147483647", forever - 1),
+            ("2147483648", forever),
+            ("2147483649", forever),
+            ("99999999999999999999999999999999999999999", forever),
+            ("-1", 0),
+            ("+60", 0),
+            ("1.5", 0),
+            ("60s", 0),
+            ("1e3", 0),
+            ("0x10", 0),
+            ("'60'", 0),
+            ("", 0),
+            ("\"\"", 0),
+            ("\" 60\"", 0),
+            ("a60", 0),
+        ] {
+            let read = parse(&[&format!("max-age={said}, S-MAXAGE={said}")]);
+            assert_eq!(read.max_age, secs(expected), "{said}");
+            assert_eq!(read.s_maxage, secs(expected), "{said}");
+            assert!(!read.malformed, "{said}");
+        }
+        assert_eq!(parse(&["max-age"]).max_age, secs(0));
+    }
+
+    #[test]
+    fn of_several_lifetimes_the_smallest_counts() {
+        assert_eq!(parse(&["max-age=60, max-age=5"]).max_age, secs(5));
+        assert_eq!(parse(&["max-age=5", "max-age=60"]).max_age, secs(5));
+        assert_eq!(parse(&["max-age=60, max-age=x"]).max_age, secs(0));
+        assert_eq!(parse(&["s-maxage=7, s-maxage=3"]).s_maxage, secs(3));
+    }
+
+    #[test]
+    fn a_window_that_cannot_be_read_is_none() {
+        for (said, expected) in [
+            ("=5", secs(5)),
+            ("=\"5\"", secs(5)),
+            ("=0", secs(0)),
+            ("", None),
+            ("=", None),
+            ("=-5", None),
+            ("=1.5", None),
+            ("=x", None),
+        ] {
+            let read =
+                parse(&[&format!("stale-while-revalidate{said}, stale-if-error{said}, max-age=1")]);
+            assert_eq!(read.stale_while_revalidate, expected, "{said}");
+            assert_eq!(read.stale_if_error, expected, "{said}");
+        }
+        assert_eq!(parse(&["stale-if-error=5, stale-if-error=3"]).stale_if_error, secs(3));
+        assert_eq!(parse(&["stale-if-error=5, stale-if-error=x"]).stale_if_error, None);
+        assert_eq!(parse(&["stale-if-error=x, stale-if-error=5"]).stale_if_error, None);
+    }
+
+    #[test]
+    fn request_directives_never_ask_for_more_staleness_than_all_of_them_allow() {
+        for (said, max_stale) in [
+            ("max-stale", Some(None)),
+            ("max-stale=5", Some(secs(5))),
+            ("max-stale=\"5\"", Some(secs(5))),
+            ("max-stale=x", None),
+            ("max-stale=", None),
+            ("max-stale=-1", None),
+            ("max-stale, max-stale=5", Some(secs(5))),
+            ("max-stale=5, max-stale", Some(secs(5))),
+            ("max-stale=5, max-stale=3", Some(secs(3))),
+            ("max-stale, max-stale", Some(None)),
+            ("max-stale=3, max-stale=x", Some(secs(3))),
+        ] {
+            assert_eq!(parse(&[said]).max_stale, max_stale, "{said}");
+        }
+        let read = parse(&["min-fresh=5, min-fresh=9, min-fresh=x, only-if-cached"]);
+        assert_eq!(read.min_fresh, secs(9));
+        assert!(read.only_if_cached);
+    }
+
+    #[test]
+    fn a_list_of_fields_limits_private_and_no_cache_to_them() {
+        for (said, whole, fields) in [
+            ("", true, &[][..]),
+            ("=\"x-a\"", false, &["x-a"]),
+            ("=\"X-A, x-b ,, X-C\"", false, &["x-a", "x-b", "x-c"]),
+            ("=\"set-cookie\"", false, &["set-cookie"]),
+            // Nothing listed, or nothing that can be listed.
+            ("=\"\"", true, &[]),
+            ("=", true, &[]),
+            ("=\" , \"", true, &[]),
+            ("=\"a b\"", true, &[]),
+            ("=\"x-a, y=z\"", true, &["x-a"]),
+            ("=x-a", true, &[]),
+            ("=0", true, &[]),
+            ("=false", true, &[]),
+            // The rest is not what it was without these.
+            ("=\"vary\"", true, &[]),
+            ("=\"Cache-Control, x-a\"", true, &["x-a"]),
+            ("=\"content-encoding\"", true, &[]),
+        ] {
+            let read = parse(&[&format!("private{said}")]);
+            assert_eq!(read.is_private(), whole, "private{said}");
+            assert!(!read.is_no_cache(), "private{said}");
+            assert!(read.excluded_fields().eq(fields.iter()), "private{said}");
+            let read = parse(&[&format!("no-cache{said}")]);
+            assert_eq!(read.is_no_cache(), whole, "no-cache{said}");
+            assert!(!read.is_private(), "no-cache{said}");
+            assert!(read.excluded_fields().eq(fields.iter()), "no-cache{said}");
+        }
+        assert!(parse(&["private=\"x-a\", private"]).is_private());
+        assert!(parse(&["no-cache", "no-cache=\"x-a\""]).is_no_cache());
+    }
+
+    #[test]
+    fn what_permits_counts_only_when_said_exactly() {
+        let read = parse(&["public=1, immutable=\"\", must-understand=no"]);
+        assert_eq!(read, CacheControl::default());
+        let read = parse(&["no-store=0, must-revalidate=no, proxy-revalidate=\"\""]);
+        assert!(read.no_store && read.must_revalidate && read.proxy_revalidate);
+    }
+
+    #[test]
+    fn a_list_that_is_none_is_reported_and_whatever_forbids_in_it_counts() {
+        for said in [
+            "max-age=60; {}",
+            "max-age=60 {}",
+            "{} max-age=60",
+            "{};",
+            "\"{}\"",
+            "={}",
+            "{} =\"x-a\"",
+            "{}= \"x-a\"",
+            "{}=\"x-a",
+            "{}=\"x-a\"b",
+            "x=\"a, {}",
+            "max-age=60, [{}]",
+            "\u{fc}, {}",
+            "x=\"\u{fc}\", {}",
+            "{}\u{a0}",
+        ] {
+            let lines = |word: &str| parse(&["max-age=60", &said.replace("{}", word)]);
+            for word in ["No-Store", "no-store"] {
+                assert!(lines(word).malformed && lines(word).no_store, "{said}");
+            }
+            for word in ["Private", "pRIVATE"] {
+                assert!(lines(word).malformed && lines(word).is_private(), "{said}");
+            }
+            assert!(lines("NO-CACHE").malformed && lines("no-cache").is_no_cache(), "{said}");
+        }
+        let read = parse(&["max-age=60;", "must-revalidate, @, s-maxage=5"]);
+        assert!(read.malformed && read.must_revalidate && !read.no_store && !read.private);
+        assert_eq!(read.s_maxage, secs(5));
+    }
+
+    #[test]
+    fn a_word_inside_an_unknown_directive_is_not_that_directive() {
+        let read = parse(&["max-age=60, x-no-store, community=\"private, no-cache\", y=private"]);
+        assert_eq!(read, CacheControl { max_age: secs(60), ..CacheControl::default() });
+    }
+
+    proptest! {
+        #[test]
+        fn no_field_value_panics(lines in proptest::collection::vec(
+            proptest::collection::vec(any::<u8>(), 0..60), 0..4,
+        )) {
+            let values: Vec<_> =
+                lines.iter().filter_map(|l| HeaderValue::from_bytes(l).ok()).collect();
+            let read = CacheControl::parse(values.iter());
+            let ascii = values.iter().all(|v| v.as_bytes().is_ascii());
+            prop_assert!(ascii || read.malformed);
+        }
+
+        #[test]
+        fn another_line_never_takes_a_restriction_back(
+            first in r#"(no-store|private|no-cache|max-age=5|private="x"|@|must-revalidate)"#,
+            more in r#"[a-z=,"; 0-9-]{0,30}"#,
+        ) {
+            let (alone, both) = (parse(&[&first]), parse(&[&first, &more]));
+            prop_assert!(both.no_store >= alone.no_store);
+            prop_assert!(both.is_private() >= alone.is_private());
+            prop_assert!(both.is_no_cache() >= alone.is_no_cache());
+            prop_assert!(both.malformed >= alone.malformed);
+            prop_assert!(both.must_revalidate >= alone.must_revalidate);
+            prop_assert!(alone.max_age.is_none_or(|a| both.max_age.is_some_and(|b| b <= a)));
+            prop_assert!(alone.excluded_fields().all(|f| both.excluded_fields().any(|g| f == g)));
+        }
+
+        #[test]
+        fn delta_seconds_are_digits(text in "[0-9a-z.-]{0,25}") {
+            let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+            let read = delta_seconds(text.as_bytes());
+            prop_assert_eq!(read.is_some(), digits);
+            prop_assert!(read.is_none_or(|d| d <= Duration::from_secs(FOREVER)));
+        }
+    }
+}

@@ -365,3 +365,259 @@ const NEEDED: [HeaderName; 16] = [
     CONTENT_TYPE,
     HeaderName::from_static("content-location"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn values(lines: &[&str]) -> Vec<HeaderValue> {
+        lines.iter().map(|l| HeaderValue::from_bytes(l.as_bytes()).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_list_is_split_at_commas_outside_quotes_over_all_lines() {
+        type Row<'a> = (&'a [&'a str], &'a [Result<&'a str, Unclosed>]);
+        let rows: &[Row<'_>] = &[
+            (&[], &[]),
+            (&[""], &[]),
+            (&[",", " , ,\t,"], &[]),
+            (&["a"], &[Ok("a")]),
+            (&["a,b", " c ,\td"], &[Ok("a"), Ok("b"), Ok("c"), Ok("d")]),
+            (&["foo , ,bar,charlie"], &[Ok("foo"), Ok("bar"), Ok("charlie")]),
+            (&[r#"a="x, y",b"#], &[Ok(r#"a="x, y""#), Ok("b")]),
+            (&[r#"a="x\", y",b"#], &[Ok(r#"a="x\", y""#), Ok("b")]),
+            (&[r#"a="x\\",b"#], &[Ok(r#"a="x\\""#), Ok("b")]),
+            (&[r"a\,b"], &[Ok(r"a\"), Ok("b")]),
+            (&[r#"a,b="x, c"#, "d"], &[Ok("a"), Err(Unclosed), Ok("d")]),
+            (&[r#"a="x\""#], &[Err(Unclosed)]),
+        ];
+        for (lines, expected) in rows {
+            let values = values(lines);
+            let split: Vec<_> = members(values.iter()).collect();
+            let expected: Vec<_> = expected.iter().map(|m| m.map(str::as_bytes)).collect();
+            assert_eq!(split, expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_split_at_every_comma() {
+        let values = values(&["Close, X-A ,\"x-b", "bad name, *"]);
+        let read: Vec<_> = names(values.iter()).map(|n| n.map(|n| n.to_string())).collect();
+        let ok = |s: &str| Ok(s.to_owned());
+        assert_eq!(read, [ok("close"), ok("x-a"), Err(NotAName), Err(NotAName), ok("*")]);
+    }
+
+    #[test]
+    fn a_quoted_string_says_what_stands_in_it() {
+        let rows: &[(&str, Option<&str>)] = &[
+            (r#""""#, Some("")),
+            (r#""a""#, Some("a")),
+            (r#""a\"b""#, Some(r#"a"b"#)),
+            (r#""\6\0""#, Some("60")),
+            (r#""\\""#, Some(r"\")),
+            (r#"""#, None),
+            ("", None),
+            ("a", None),
+            (r#""a"b""#, None),
+            (r#""a\""#, None),
+            (r#""a" "#, None),
+        ];
+        for (quoted, said) in rows {
+            assert_eq!(unquote(quoted.as_bytes()).as_deref(), said.map(str::as_bytes), "{quoted}");
+        }
+    }
+
+    #[test]
+    fn all_three_forms_of_a_date_are_read() {
+        const AT: u64 = 784_111_777_000;
+        let rows: &[(&str, Option<u64>)] = &[
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(AT)),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(AT)),
+            ("Sun Nov  6 08:49:37 1994", Some(AT)),
+            ("sun, 06 nov 1994 08:49:37 gmt", Some(AT)),
+            ("SUNDAY, 06-NOV-94 08:49:37 GMT", Some(AT)),
+            (" Sun, 06 Nov 1994 08:49:37 GMT\t", Some(AT)),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(END_OF_9999 * 1000)),
+            ("Mon, 06 Nov 1994 08:49:37 GMT", None),
+            ("Sun, 06 Nov 1994 08:49:37 UTC", None),
+            ("Sun, 06 Nov 1994 08:49:37 +0000", None),
+            ("Sun, 06 Nov 1994 08:49:60 GMT", None),
+            ("Sun, 31 Feb 1994 08:49:37 GMT", None),
+            ("Sun, 06 Nov 1994 24:00:00 GMT", None),
+            ("Wed, 31 Dec 1969 23:59:59 GMT", None),
+            ("Sat, 01 Jan 0000 00:00:00 GMT", None),
+            ("784111777", None),
+            ("0", None),
+            ("-1", None),
+            ("", None),
+            ("Sun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08:49:37 GMT", None),
+        ];
+        for (text, at) in rows {
+            let value = HeaderValue::from_str(text).unwrap();
+            assert_eq!(parse_http_date(&value).map(Timestamp::as_millis), *at, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_written_in_the_preferred_form_and_never_past_its_range() {
+        let rows = [
+            (784_111_777_999, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (u64::MAX, "Fri, 31 Dec 9999 23:59:59 GMT"),
+        ];
+        for (at, text) in rows {
+            assert_eq!(format_http_date(Timestamp::from_millis(at)), text);
+        }
+    }
+
+    #[test]
+    fn a_singleton_date_with_contradicting_lines_is_none() {
+        let (a, b) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:38 GMT");
+        let obsolete = "Sunday, 06-Nov-94 08:49:37 GMT";
+        let rows: &[(&[&str], bool)] = &[
+            (&[], false),
+            (&[a], true),
+            (&[a, a], true),
+            (&[a, obsolete], true),
+            (&[a, b], false),
+            (&[a, "0"], false),
+            (&["0", a], false),
+        ];
+        for (lines, readable) in rows {
+            let mut headers = HeaderMap::new();
+            for value in values(lines) {
+                headers.append(DATE, value);
+            }
+            assert_eq!(single_date(&headers, &DATE).is_some(), *readable, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_meant_for_one_connection_is_removed() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "Close, X-Private"),
+            ("connection", "\"x-quoted, x-second"),
+            ("keep-alive", "5"),
+            ("proxy-connection", "x"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "x"),
+            ("x-private", "1"),
+            ("x-private", "2"),
+            ("x-second", "1"),
+            ("x-kept", "1"),
+            ("x-kept", "2"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        strip_hop_by_hop(&mut headers);
+        let left: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect();
+        assert_eq!(left, [("x-kept", &b"1"[..]), ("x-kept", &b"2"[..])]);
+    }
+
+    #[test]
+    fn entity_tags_compare_as_the_rfc_tabulates() {
+        let tag = |s: &'static str| EntityTag::parse(s.as_bytes()).unwrap();
+        for (a, b, strong, weak) in [
+            (r#"W/"1""#, r#"W/"1""#, false, true),
+            (r#"W/"1""#, r#"W/"2""#, false, false),
+            (r#"W/"1""#, r#""1""#, false, true),
+            (r#""1""#, r#""1""#, true, true),
+        ] {
+            assert_eq!(tag(a).matches_strongly(&tag(b)), strong, "{a} {b}");
+            assert_eq!(tag(a).matches_weakly(&tag(b)), weak, "{a} {b}");
+        }
+        for bad in ["", "1", r#"w/"1""#, r#"W/1"#, r#""1"#, r#""1"2"#, r#""1", "2""#, "*"] {
+            assert_eq!(EntityTag::parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn lists_of_entity_tags_are_read_whole_or_not_at_all() {
+        let tag = |weak, opaque: &'static str| EntityTag { weak, opaque: opaque.as_bytes() };
+        let rows: Vec<(&[&str], Option<EntityTags<'_>>)> = vec![
+            (&["*"], Some(EntityTags::Any)),
+            (&[" * ,"], Some(EntityTags::Any)),
+            (&[r#""a""#], Some(EntityTags::List(vec![tag(false, "a")]))),
+            (
+                &[r#""a,b" , ,W/"c""#, r#""""#],
+                Some(EntityTags::List(vec![tag(false, "a,b"), tag(true, "c"), tag(false, "")])),
+            ),
+            // A backslash escapes nothing in an entity tag.
+            (&[r#""a\","b""#], Some(EntityTags::List(vec![tag(false, r"a\"), tag(false, "b")]))),
+            (&[], None),
+            (&[""], None),
+            (&[r#"*, "a""#], None),
+            (&["*", r#""a""#], None),
+            (&[r#""a" "b""#], None),
+            (&[r#""a"#], None),
+            (&["a"], None),
+        ];
+        for (lines, expected) in rows {
+            assert_eq!(EntityTags::parse(values(lines).iter()), expected, "{lines:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_member_ends_inside_quotes(line in r#"[ab,;= \t\\"]{0,40}"#) {
+            let value = HeaderValue::from_str(&line).unwrap();
+            let mut joined = Vec::new();
+            for member in members(std::iter::once(&value)) {
+                let Ok(member) = member else { return Ok(()) };
+                // Read on its own, a member is one member and all its quotes are closed.
+                prop_assert_eq!(end_of_member(member), Ok(member.len()));
+                joined.extend_from_slice(member);
+            }
+            // Nothing but separators is lost.
+            let solid = |b: &[u8]| -> Vec<u8> {
+                b.iter().copied().filter(|b| !matches!(b, b' ' | b'\t' | b',')).collect()
+            };
+            prop_assert_eq!(solid(&joined), solid(line.as_bytes()));
+        }
+
+        #[test]
+        fn a_quoted_member_survives_whatever_it_says(said in r"[ -~]{0,20}") {
+            let escaped = said.replace('\\', r"\\").replace('"', r#"\""#);
+            let line = format!(r#"a, b="{escaped}", c"#);
+            let value = HeaderValue::from_str(&line).unwrap();
+            let read: Vec<_> = members(std::iter::once(&value)).collect();
+            prop_assert_eq!(read.len(), 3);
+            let quoted = read[1].unwrap().strip_prefix(b"b=").unwrap();
+            prop_assert_eq!(unquote(quoted).unwrap().into_owned(), said.into_bytes());
+        }
+
+        #[test]
+        fn nothing_panics_on_any_field_value(
+            bytes in proptest::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let Ok(value) = HeaderValue::from_bytes(&bytes) else { return Ok(()) };
+            let _ = members(std::iter::once(&value)).count();
+            let _ = names(std::iter::once(&value)).count();
+            let _ = parse_http_date(&value);
+            let _ = EntityTags::parse(std::iter::once(&value));
+            let _ = EntityTag::parse(&bytes);
+            let _ = unquote(&bytes);
+        }
+
+        #[test]
+        fn dates_are_read_as_they_are_written(seconds in 0..=END_OF_9999) {
+            let at = Timestamp::from_millis(seconds * 1000);
+            prop_assert_eq!(parse_http_date(&format_http_date(at)), Some(at));
+        }
+
+        #[test]
+        fn almost_dates_do_not_panic(
+            day in "(Sun|Sunday|Wed),? [0-9 -]{1,3}[ -](Feb|Nov)[ -][0-9]{2,4}",
+            time in " [0-9]{2}:[0-9]{2}:[0-9]{2}( GMT| [0-9]{4})?",
+        ) {
+            let text = day + &time;
+            let _ = parse_http_date(&HeaderValue::from_str(&text).unwrap());
+        }
+    }
+}

@@ -88,3 +88,116 @@ fn until_expires(headers: &HeaderMap, received: Timestamp) -> Duration {
 
 /// §1.2.2: 2³¹ seconds.
 const LONGEST: Duration = Duration::from_secs(1 << 31);
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::super::targeted::effective;
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_millis(784_111_777_500);
+    const NOW: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const HOUR_LATER: &str = "Sun, 06 Nov 1994 09:49:37 GMT";
+    const HOUR_BEFORE: &str = "Sun, 06 Nov 1994 07:49:37 GMT";
+
+    fn map(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        headers
+    }
+
+    fn control(said: &str) -> CacheControl {
+        effective(&map(&[("cache-control", said)]))
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_gives_the_lifetime() {
+        let (cc, cdn) = ("cache-control", "cdn-cache-control");
+        let expires = ("expires", HOUR_LATER);
+        let date = ("date", NOW);
+        type Row<'a> = (&'a [(&'static str, &'a str)], Option<u64>);
+        let rows: &[Row<'_>] = &[
+            (&[], None),
+            (&[(cc, "public, no-cache")], None),
+            (&[(cc, "s-maxage=5, max-age=60"), expires], Some(5_000)),
+            (&[(cc, "s-maxage=x, max-age=60")], Some(0)),
+            (&[(cc, "max-age=60"), expires], Some(60_000)),
+            (&[(cc, "max-age=x"), expires], Some(0)),
+            (&[expires, date], Some(3_600_000)),
+            (&[expires, ("date", HOUR_BEFORE)], Some(7_200_000)),
+            (&[expires], Some(3_599_500)),
+            (&[expires, ("date", "x")], Some(3_599_500)),
+            (&[expires, date, ("date", HOUR_BEFORE)], Some(3_599_500)),
+            (&[expires, expires, date], Some(3_600_000)),
+            (&[expires, ("expires", NOW), date], Some(0)),
+            (&[expires, ("expires", "0"), date], Some(0)),
+            (&[("expires", HOUR_BEFORE), date], Some(0)),
+            (&[("expires", "0")], Some(0)),
+            (&[("expires", "-1")], Some(0)),
+            (&[("expires", "")], Some(0)),
+            (&[("expires", "Sun, 06 Nov 1994 09:49:37 CET"), date], Some(0)),
+            (&[("expires", "sun, 06 nov 1994 09:49:37 gmt"), date], Some(3_600_000)),
+            (&[("expires", "Sunday, 06-Nov-94 09:49:37 GMT"), date], Some(3_600_000)),
+            (&[("expires", "Fri, 31 Dec 9999 23:59:59 GMT"), date], Some((1 << 31) * 1000)),
+            (&[(cdn, "max-age=9"), (cc, "max-age=60"), expires], Some(9_000)),
+            (&[(cdn, "none"), (cc, "max-age=60"), expires, date], None),
+            (&[(cdn, "@"), (cc, "max-age=60")], Some(60_000)),
+            (&[(cc, "max-age=60; public")], Some(0)),
+            (&[(cc, "max-age=60, @")], Some(0)),
+        ];
+        for (fields, expected) in rows {
+            let headers = map(fields);
+            let said = explicit_lifetime(&effective(&headers), &headers, AT);
+            assert_eq!(said, expected.map(Duration::from_millis), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn staleness_is_allowed_by_the_origin_in_words_or_not_at_all() {
+        // What is said, whether other windows are closed, what is left of the origin's own.
+        for (said, closed, open) in [
+            ("max-age=1", false, false),
+            ("max-age=1, stale-while-revalidate=5, stale-if-error=5", false, true),
+            ("s-maxage=1", true, false),
+            ("s-maxage=1, stale-while-revalidate=5, stale-if-error=5", true, true),
+            ("must-revalidate, stale-while-revalidate=5, stale-if-error=5", true, false),
+            ("proxy-revalidate, stale-while-revalidate=5, stale-if-error=5", true, false),
+            ("no-cache, stale-while-revalidate=5, stale-if-error=5", true, false),
+            ("no-cache=\"vary\", stale-while-revalidate=5, stale-if-error=5", true, false),
+            ("no-cache=\"x-a\", stale-while-revalidate=5, stale-if-error=5", false, true),
+            ("stale-while-revalidate=x, stale-if-error=-1", false, false),
+        ] {
+            let control = control(said);
+            let window = open.then_some(Duration::from_secs(5));
+            assert_eq!(must_not_serve_stale(&control), closed, "{said}");
+            assert_eq!(stale_while_revalidate(&control), window, "{said}");
+            assert_eq!(stale_if_error(&control), window, "{said}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_response_stays_fresh_for_longer_than_the_longest(
+            said in r#"(max-age|s-maxage|public|x)=?"?[0-9x-]{0,25}"?"#,
+            expires in "[A-Za-z0-9:, ]{0,32}",
+        ) {
+            let headers = map(&[("cache-control", &said), ("expires", &expires)]);
+            let lifetime = explicit_lifetime(&effective(&headers), &headers, AT);
+            prop_assert!(lifetime.is_some_and(|l| l <= LONGEST));
+        }
+
+        #[test]
+        fn another_directive_never_lengthens_a_lifetime_that_s_maxage_gives(
+            given in 0_u64..1000, more in "[a-z0-9=,; -]{0,30}",
+        ) {
+            let headers = HeaderMap::new();
+            let control = control(&format!("s-maxage={given},{more}"));
+            let lifetime = explicit_lifetime(&control, &headers, AT);
+            prop_assert!(lifetime.is_some_and(|l| l <= Duration::from_secs(given)));
+        }
+    }
+}

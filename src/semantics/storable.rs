@@ -191,3 +191,369 @@ fn has_explicit_freshness(control: &CacheControl, headers: &HeaderMap) -> bool {
         || control.max_age.is_some()
         || (!control.targeted && headers.contains_key(EXPIRES))
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::super::targeted::effective;
+    use super::*;
+
+    type Fields<'a> = &'a [(&'static str, &'a str)];
+
+    fn map(fields: Fields<'_>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        headers
+    }
+
+    fn check(
+        method: &Method,
+        request: Fields<'_>,
+        status: u16,
+        response: Fields<'_>,
+        allowance: Allowance<'_>,
+    ) -> Result<(), NotStorable> {
+        let (request, response) = (map(request), map(response));
+        let status = StatusCode::from_u16(status).unwrap();
+        storable(method, &request, status, &response, &effective(&response), allowance)
+    }
+
+    /// By the RFC alone.
+    fn get(request: Fields<'_>, status: u16, response: Fields<'_>) -> Result<(), NotStorable> {
+        check(&Method::GET, request, status, response, Allowance::default())
+    }
+
+    const TTL: Allowance<'_> = Allowance { ttl: true, keyed: &[], override_origin: false };
+    const OVERRIDE: Allowance<'_> = Allowance { ttl: true, keyed: &[], override_origin: true };
+    const FRESH: (&str, &str) = ("cache-control", "max-age=60");
+
+    #[test]
+    fn only_get_is_stored() {
+        assert_eq!(get(&[], 200, &[FRESH]), Ok(()));
+        for method in ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY", "get", "X"] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let said = check(&method, &[], 200, &[FRESH], OVERRIDE);
+            assert_eq!(said, Err(NotStorable::MethodNotCacheable), "{method}");
+        }
+    }
+
+    #[test]
+    fn statuses_are_stored_when_final_complete_and_fresh() {
+        for status in [200, 203, 204, 299, 301, 302, 307, 404, 410, 418, 500, 503, 599, 999] {
+            assert_eq!(get(&[], status, &[FRESH]), Ok(()), "{status}");
+        }
+        for status in [100, 101, 103, 199] {
+            assert_eq!(get(&[], status, &[FRESH]), Err(NotStorable::StatusNotFinal), "{status}");
+        }
+        assert_eq!(get(&[], 206, &[FRESH]), Err(NotStorable::PartialContent));
+        let ranged = [FRESH, ("content-range", "bytes 0-1/2")];
+        assert_eq!(get(&[], 200, &ranged), Err(NotStorable::PartialContent));
+        assert_eq!(get(&[], 304, &[FRESH]), Err(NotStorable::StatusNotUnderstood));
+    }
+
+    #[test]
+    fn must_understand_lifts_no_store_for_statuses_that_are_understood() {
+        let said = [("cache-control", "must-understand, no-store, max-age=60")];
+        assert_eq!(get(&[], 200, &said), Ok(()));
+        assert_eq!(get(&[], 404, &said), Ok(()));
+        for status in [299, 418, 451, 599] {
+            assert_eq!(get(&[], status, &said), Err(NotStorable::StatusNotUnderstood), "{status}");
+        }
+        let plain = [("cache-control", "must-understand=1, no-store, max-age=60")];
+        assert_eq!(get(&[], 200, &plain), Err(NotStorable::NoStore));
+    }
+
+    #[test]
+    fn a_request_may_forbid_storing() {
+        for said in ["no-store", "No-Store", "max-age=0, NO-STORE", "x;no-store", "\u{fc} no-store"]
+        {
+            let said = check(&Method::GET, &[("cache-control", said)], 200, &[FRESH], OVERRIDE);
+            assert_eq!(said, Err(NotStorable::RequestNoStore));
+        }
+        assert_eq!(get(&[("cache-control", "no-cache, private")], 200, &[FRESH]), Ok(()));
+    }
+
+    #[test]
+    fn a_response_to_credentials_is_shared_only_when_it_says_so() {
+        let request = [("authorization", "Basic eDp5")];
+        let refused = Err(NotStorable::Authorization);
+        for (said, plain, overridden) in [
+            ("max-age=60", refused, refused),
+            ("max-age=60, public", Ok(()), Ok(())),
+            ("max-age=60, public=1", refused, refused),
+            ("s-maxage=60", Ok(()), refused),
+            ("max-age=60, must-revalidate", Ok(()), refused),
+            ("max-age=60, proxy-revalidate", refused, refused),
+            ("max-age=60, no-cache", refused, refused),
+        ] {
+            let response = [("cache-control", said)];
+            assert_eq!(check(&Method::GET, &request, 200, &response, TTL), plain, "{said}");
+            let verdict = check(&Method::GET, &request, 200, &response, OVERRIDE);
+            assert_eq!(verdict, overridden, "{said}");
+            let keyed = Allowance { keyed: &[AUTHORIZATION], ..OVERRIDE };
+            assert_eq!(check(&Method::GET, &request, 200, &response, keyed), Ok(()), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_response_that_sets_a_cookie_is_never_stored() {
+        for said in ["public, max-age=60", "max-age=60, private=\"set-cookie\"", "s-maxage=60"] {
+            let response = [("cache-control", said), ("set-cookie", "a=b")];
+            let verdict = check(&Method::GET, &[], 200, &response, OVERRIDE);
+            assert_eq!(verdict, Err(NotStorable::SetCookie), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_it_varies_on_must_be_told_apart() {
+        let star = Err(NotStorable::VaryStar);
+        let credentials = Err(NotStorable::VaryOnCredentials);
+        let rows: &[(&[&str], Result<(), NotStorable>)] = &[
+            (&["accept"], Ok(())),
+            (&["accept", "Accept-Encoding, , Accept-Language"], Ok(())),
+            (&["*"], star),
+            (&["accept, *"], star),
+            (&["accept", " * "], star),
+            (&["Cookie"], credentials),
+            (&["accept", "COOKIE"], credentials),
+            (&["authorization"], credentials),
+            (&["\"*\""], Err(NotStorable::Malformed)),
+            (&["accept encoding"], Err(NotStorable::Malformed)),
+        ];
+        for (lines, expected) in rows {
+            let mut response = vec![FRESH];
+            response.extend(lines.iter().map(|line| ("vary", *line)));
+            let verdict = check(&Method::GET, &[], 200, &response, OVERRIDE);
+            assert_eq!(verdict, *expected, "{lines:?}");
+        }
+        let keyed = Allowance { keyed: &[COOKIE, AUTHORIZATION], ..TTL };
+        let response = [FRESH, ("vary", "cookie, Authorization")];
+        assert_eq!(check(&Method::GET, &[], 200, &response, keyed), Ok(()));
+        let response = [FRESH, ("vary", "cookie, *")];
+        assert_eq!(check(&Method::GET, &[], 200, &response, keyed), star);
+    }
+
+    #[test]
+    fn somebody_has_to_say_for_how_long() {
+        let none = Err(NotStorable::NoFreshness);
+        type Verdict = Result<(), NotStorable>;
+        let rows: &[(u16, Fields<'_>, Verdict, Verdict)] = &[
+            (200, &[], none, Ok(())),
+            (200, &[("cache-control", "public")], none, Ok(())),
+            (200, &[("cache-control", "no-cache")], none, Ok(())),
+            (200, &[("cache-control", "max-age=0")], Ok(()), Ok(())),
+            (200, &[("cache-control", "s-maxage=x")], Ok(()), Ok(())),
+            (200, &[("expires", "0")], Ok(()), Ok(())),
+            (200, &[("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT")], none, Ok(())),
+            (200, &[("cdn-cache-control", "none"), ("expires", "0")], none, Ok(())),
+            (200, &[("cdn-cache-control", "none"), FRESH], none, Ok(())),
+            (404, &[], none, Ok(())),
+            (501, &[], none, Ok(())),
+            (302, &[], none, none),
+            (302, &[("cache-control", "public")], none, Ok(())),
+            (403, &[], none, none),
+            (500, &[], none, none),
+            (503, &[], none, none),
+            (503, &[FRESH], Ok(()), Ok(())),
+        ];
+        for (status, response, alone, with_ttl) in rows {
+            assert_eq!(get(&[], *status, response), *alone, "{status} {response:?}");
+            let verdict = check(&Method::GET, &[], *status, response, TTL);
+            assert_eq!(verdict, *with_ttl, "{status} {response:?} with a TTL");
+        }
+    }
+
+    #[test]
+    fn policy_hidden_by_connection_is_not_stored() {
+        for option in ["vary", "Cache-Control", "close, set-cookie", "\"x, age"] {
+            let response = [FRESH, ("connection", option)];
+            let verdict = check(&Method::GET, &[], 200, &response, OVERRIDE);
+            assert_eq!(verdict, Err(NotStorable::Malformed), "{option}");
+        }
+        assert_eq!(get(&[], 200, &[FRESH, ("connection", "close, x-a")]), Ok(()));
+    }
+
+    /// One directive in every case and every company that we could think of.
+    fn spellings(word: &str) -> Vec<Vec<String>> {
+        let title: String = word
+            .split('-')
+            .map(|part| part[..1].to_uppercase() + &part[1..])
+            .collect::<Vec<_>>()
+            .join("-");
+        let odd: String = word
+            .chars()
+            .enumerate()
+            .map(|(i, c)| if i % 2 == 0 { c.to_ascii_uppercase() } else { c })
+            .collect();
+        let mut all = Vec::new();
+        for word in [word.to_owned(), word.to_uppercase(), title, odd] {
+            for form in FORMS {
+                let line = form.replace("{}", &word);
+                all.push(line.split('\n').map(str::to_owned).collect());
+            }
+            all.push(vec![format!("{}{word}", "x, ".repeat(20_000))]);
+            all.push(vec![format!("{}{word}", "x;".repeat(30_000))]);
+        }
+        all
+    }
+
+    const FORMS: [&str; 44] = [
+        "{}",
+        " {} ",
+        "\t{}\t",
+        ",{}",
+        "{},",
+        ", ,{}, ,",
+        "max-age=60,{}",
+        "max-age=60, {}",
+        "{}, max-age=60",
+        "public, {}, max-age=60",
+        "{}, public, s-maxage=60",
+        "{}, {}",
+        "max-age=60\n{}",
+        "{}\nmax-age=60, public",
+        "max-age=60\n\n{}",
+        "x=\"a, b\", {}",
+        "x=\"\\\"\", {}",
+        "{}, x=\"a, b\"",
+        "{}=",
+        "{}=\"\"",
+        "{}=\" \"",
+        "{}=\",\"",
+        "{}=0",
+        "{}=false",
+        "{}=x-field",
+        "{}=\"a b\"",
+        "{}=\"x-a; x-b\"",
+        "{}=\"vary\"",
+        "{}=\"",
+        "{}=\"x-a",
+        "{}=\"x-a\\\"",
+        "{}=\"x-a\"x",
+        "{} = \"x-a\"",
+        "{} =x",
+        "{}= x",
+        "\"{}\"",
+        "'{}' {}",
+        "{};",
+        "max-age=60; {}",
+        "max-age=60 {}",
+        "x=\"a, {}",
+        "\u{fc}, {}",
+        "{}\u{a0}",
+        "=, {}",
+    ];
+
+    #[test]
+    fn no_spelling_of_a_prohibition_is_stored() {
+        let mut tried = 0;
+        for word in ["private", "no-store"] {
+            for lines in spellings(word) {
+                let response: Vec<_> =
+                    lines.iter().map(|line| ("cache-control", line.as_str())).collect();
+                for allowance in [Allowance::default(), TTL, OVERRIDE] {
+                    let verdict = check(&Method::GET, &[], 200, &response, allowance);
+                    let why = [NotStorable::Private, NotStorable::NoStore, NotStorable::Malformed];
+                    assert!(verdict.is_err_and(|w| why.contains(&w)), "{verdict:?} {lines:?}");
+                }
+                tried += 1;
+            }
+        }
+        assert!(tried > 300, "{tried}");
+    }
+
+    #[test]
+    fn no_spelling_of_no_cache_is_used_without_asking() {
+        for lines in spellings("no-cache") {
+            let response: Vec<_> =
+                lines.iter().map(|line| ("cache-control", line.as_str())).collect();
+            let control = effective(&map(&response));
+            assert!(control.is_no_cache() || control.malformed, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn every_reason_has_a_word_of_its_own() {
+        let words = [
+            NotStorable::MethodNotCacheable,
+            NotStorable::StatusNotFinal,
+            NotStorable::StatusNotUnderstood,
+            NotStorable::PartialContent,
+            NotStorable::NoStore,
+            NotStorable::RequestNoStore,
+            NotStorable::Private,
+            NotStorable::Authorization,
+            NotStorable::SetCookie,
+            NotStorable::VaryStar,
+            NotStorable::VaryOnCredentials,
+            NotStorable::NoFreshness,
+            NotStorable::Malformed,
+        ]
+        .map(NotStorable::as_str);
+        let kebab = |w: &str| w.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        assert!(words.iter().all(|w| kebab(w)));
+        assert!(words.iter().enumerate().all(|(i, w)| !words[..i].contains(w)));
+    }
+
+    /// Members without quotes, so that none can swallow its neighbour.
+    fn junk() -> impl Strategy<Value = Vec<u8>> {
+        let octet = any::<u8>().prop_filter("not in a field, or a separator", |b| {
+            !matches!(b, b'"' | b',' | 127) && (*b >= 32 || *b == b'\t')
+        });
+        proptest::collection::vec(octet, 0..12)
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_surrounds_a_prohibition_it_holds(
+            before in proptest::collection::vec(junk(), 0..4),
+            after in proptest::collection::vec(junk(), 0..4),
+            word in "[pP][rR][iI][vV][aA][tT][eE]|[nN][oO]-[sS][tT][oO][rR][eE]",
+            ttl in any::<bool>(),
+            override_origin in any::<bool>(),
+        ) {
+            let mut line = b"max-age=60, public".to_vec();
+            for member in before.iter().chain([&word.into_bytes()]).chain(&after) {
+                line.push(b',');
+                line.extend_from_slice(member);
+            }
+            let mut response = HeaderMap::new();
+            response.append("cache-control", HeaderValue::from_bytes(&line).unwrap());
+            let allowance = Allowance { ttl, override_origin, keyed: &[] };
+            let control = effective(&response);
+            let verdict = storable(
+                &Method::GET, &HeaderMap::new(), StatusCode::OK, &response, &control, allowance,
+            );
+            prop_assert!(verdict.is_err());
+        }
+
+        #[test]
+        fn no_allowance_stores_what_the_messages_forbid(
+            request in proptest::collection::vec(
+                prop_oneof![
+                    Just(("cache-control", "no-store")), Just(("authorization", "x")),
+                ], 0..2),
+            response in proptest::collection::vec(
+                prop_oneof![
+                    Just(FRESH), Just(("cache-control", "public")),
+                    Just(("cache-control", "private")), Just(("cache-control", "no-store")),
+                    Just(("cache-control", "must-revalidate")), Just(("cache-control", "@")),
+                    Just(("vary", "*")), Just(("vary", "cookie")), Just(("set-cookie", "a=b")),
+                    Just(("content-range", "x")), Just(("cdn-cache-control", "max-age=1")),
+                ], 0..4),
+            status in prop_oneof![Just(200_u16), Just(206), Just(304), Just(404), Just(500)],
+        ) {
+            let alone = get(&request, status, &response);
+            for allowance in [TTL, OVERRIDE] {
+                let verdict = check(&Method::GET, &request, status, &response, allowance);
+                if let Err(why) = alone && why != NotStorable::NoFreshness {
+                    prop_assert_eq!(verdict.is_ok(), false, "{:?}", why);
+                }
+            }
+        }
+    }
+}

@@ -79,3 +79,89 @@ const NOT_STORED: [HeaderName; 4] = [
     PROXY_AUTHORIZATION,
     TRAILER,
 ];
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn map<'a>(fields: impl IntoIterator<Item = (&'static str, &'a str)>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn everything_is_stored_but_what_must_not_be() {
+        let kept = [
+            ("content-type", "application/json"),
+            ("age", "5"),
+            ("date", "x"),
+            ("etag", "\"1\""),
+            ("x-unknown", "1"),
+            ("link", "<b>"),
+            ("link", "<a>"),
+            ("link", "<c>"),
+            ("cache-control", "max-age=5, private=\"X-User, x-trace\", vary"),
+            ("cache-control", "no-cache=\"x-fresh, content-type\""),
+        ];
+        let dropped = [
+            ("connection", "close, x-hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "5"),
+            ("transfer-encoding", "chunked"),
+            ("trailer", "x-sum"),
+            ("proxy-authenticate", "Basic"),
+            ("proxy-authentication-info", "x"),
+            ("proxy-authorization", "x"),
+            ("x-user", "7"),
+            ("x-user", "8"),
+            ("x-trace", "9"),
+            ("x-fresh", "1"),
+        ];
+        assert_eq!(storable_headers(&map(kept.into_iter().chain(dropped))), map(kept));
+        assert_eq!(storable_headers(&map(dropped.into_iter().chain(kept))), map(kept));
+    }
+
+    #[test]
+    fn the_lists_of_the_field_that_applies_count() {
+        let fields = [
+            ("cdn-cache-control", "max-age=5, private=\"x-a\""),
+            ("cache-control", "private=\"x-b\""),
+            ("x-a", "1"),
+            ("x-b", "1"),
+        ];
+        let stored = storable_headers(&map(fields));
+        assert!(!stored.contains_key("x-a") && stored.contains_key("x-b"));
+    }
+
+    #[test]
+    fn connection_does_not_hide_what_must_not_be_stored() {
+        let fields =
+            [("cache-control", "private=\"x-a\""), ("connection", "cache-control"), ("x-a", "1")];
+        assert!(storable_headers(&map(fields)).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn the_lines_of_a_field_keep_their_order(
+            lines in proptest::collection::vec(
+                (prop_oneof![
+                    Just("a"), Just("b"), Just("c"), Just("x-hop"), Just("trailer"), Just("te"),
+                ], "[0-9]{1,3}"), 0..30),
+        ) {
+            let headers = map(
+                lines.iter().map(|(n, v)| (*n, v.as_str())).chain([("connection", "x-hop")]),
+            );
+            let stored = storable_headers(&headers);
+            for name in ["a", "b", "c"] {
+                prop_assert!(stored.get_all(name).iter().eq(headers.get_all(name).iter()));
+            }
+            prop_assert!(["x-hop", "trailer", "te", "connection"].iter().all(|n| !stored.contains_key(*n)));
+        }
+    }
+}
