@@ -4,6 +4,7 @@
 //! [`key`], [`ledger`], [`config`], `plan`. The busy floor acts on what it decided.
 
 pub mod admin;
+pub mod app;
 pub mod body;
 pub mod cli;
 pub mod clock;
@@ -16,7 +17,9 @@ pub mod layers;
 pub mod ledger;
 pub mod origin;
 pub mod peer;
+pub mod plan;
 pub mod semantics;
 pub mod server;
+pub mod stack;
 pub mod store;
 pub mod telemetry;

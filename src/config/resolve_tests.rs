@@ -246,7 +246,7 @@ collapse_timeout = "3s"
     assert_eq!((route.tags.len(), route.on_write.len()), (2, 2));
     assert_eq!(route.key.query, QueryRule::Only(vec!["q".into(), "page*".into()]));
     assert_eq!(route.key.headers, ["x-a", "x-b"]);
-    assert_eq!(route.key.cookies, ["currency".into()]);
+    assert_eq!(route.key.cookies, [Box::<str>::from("currency")]);
     assert!(!route.invalidate_parent);
     assert_eq!(route.freshness.authority, Authority::Route);
     assert_eq!(route.freshness.negative_ttl, Some(Duration::from_secs(2)));

@@ -15,5 +15,9 @@
 //! - Errors out of `poll_ready` reach [`rescue`] like all others: return them, do not panic.
 
 pub mod admit;
+pub mod cache;
+pub mod collapse;
 pub mod forward;
+pub mod handled;
+pub mod observe;
 pub mod rescue;
