@@ -212,11 +212,13 @@ impl Hasher for AlreadyHashed {
 pub(super) struct Versions {
     bumps: HashMap<Box<str>, Position>,
     limit: usize,
+    /// Moves with every change.
+    changes: u64,
 }
 
 impl Versions {
     pub(super) fn new(limit: usize) -> Self {
-        Self { bumps: HashMap::new(), limit: limit.max(8) }
+        Self { bumps: HashMap::new(), limit: limit.max(8), changes: 0 }
     }
 
     /// Position of the last bump of `namespace` or an ancestor.
@@ -224,8 +226,14 @@ impl Versions {
         lineage(namespace).filter_map(|n| self.bumps.get(n)).max().copied().unwrap_or_default()
     }
 
+    /// Moves whenever a version may have changed.
+    pub(super) const fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Returns the highest position that had to be dropped for it.
     pub(super) fn note(&mut self, namespace: &str, position: Position) -> Position {
+        self.changes += 1;
         match self.bumps.get_mut(namespace) {
             Some(bump) => *bump = position.max(*bump),
             None => drop(self.bumps.insert(namespace.into(), position)),

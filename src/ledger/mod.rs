@@ -77,6 +77,8 @@ pub struct Ledger {
     lease: Option<Duration>,
     heard: Timestamp,
     opening: Box<str>,
+    /// Whose tickets those in the records are; empty: nobody's.
+    instance: Box<str>,
     owed: Owed,
 }
 
@@ -105,6 +107,7 @@ impl Ledger {
             lease,
             heard: Timestamp::ZERO,
             opening: "".into(),
+            instance: "".into(),
             owed: Owed::default(),
         }
     }
@@ -123,6 +126,11 @@ impl Ledger {
         ledger
     }
 
+    /// The same, for the process that writes under this name.
+    pub fn named(self, instance: &str) -> Self {
+        Self { instance: instance.into(), ..self }
+    }
+
     // --- what is asked of it ---
 
     /// Everything up to here is known. What a fill notes before it asks the origin.
@@ -135,6 +143,11 @@ impl Ledger {
     /// or processes would disagree on keys.
     pub fn version(&self, namespace: &str) -> Position {
         self.versions.of(namespace)
+    }
+
+    /// Moves whenever a version may have changed.
+    pub const fn bumps(&self) -> u64 {
+        self.versions.changes()
     }
 
     /// What an entry is worth that was filled at `as_of`, and for which this process last had the
@@ -240,13 +253,7 @@ impl Ledger {
         (self.owed.add(names, mode, cause), position)
     }
 
-    /// Valkey took it, in the life of the stream that it called `life`.
-    pub fn appended(&mut self, ticket: Ticket, position: Position, life: &str) {
-        let passed = *self.opening == *life && position <= self.applied;
-        self.owed.appended(ticket, position, passed);
-    }
-
-    /// For taking what is due, and for saying that it failed.
+    /// For taking what is due, and for saying how that went.
     pub const fn owed_mut(&mut self) -> &mut Owed {
         &mut self.owed
     }
@@ -275,7 +282,9 @@ impl Ledger {
                 self.owed.lost_before(record.position);
             }
         }
-        self.owed.passed(record.position);
+        if let Some(ticket) = record.ticket.filter(|_| record.writer == self.instance) {
+            self.owed.passed(ticket);
+        }
         self.applied = self.applied.max(record.position);
     }
 

@@ -5,7 +5,7 @@
 //! | due | not handed to Valkey yet | when it is sent |
 //! | sent | on its way | appended, or failed: then it is overdue |
 //! | overdue | an append failed or its outcome is unknown; names are merged | when it is sent again; appending twice is harmless |
-//! | appended | Valkey took it, at a position | when the tail reads that position, or, if a fence shows that the stream lost it, back to due |
+//! | appended | Valkey took it, at a position | when the tail reads it, or, if a fence shows that the stream lost it, back to due |
 //!
 //! What is here counts in this process all the while, see [`Ledger::announce`]. It is bounded: too
 //! many names collapse into `all`.
@@ -23,7 +23,7 @@ const NAMES: usize = 4096;
 
 /// One invalidation on its way; unique in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(u64);
+pub struct Ticket(pub u64);
 
 /// One invalidation to be appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,19 +136,17 @@ impl Owed {
         ticket
     }
 
-    /// Valkey took it; `passed` if the tail has read that position already.
-    pub(super) fn appended(&mut self, ticket: Ticket, position: Position, passed: bool) {
-        if passed {
-            self.items.remove(&ticket);
-        } else if let Some(item) = self.items.get_mut(&ticket) {
+    /// Valkey took it.
+    pub fn appended(&mut self, ticket: Ticket, position: Position) {
+        if let Some(item) = self.items.get_mut(&ticket) {
             item.state = State::Appended(position);
             self.bound();
         }
     }
 
-    /// The tail has read this position.
-    pub(super) fn passed(&mut self, position: Position) {
-        self.items.retain(|_, i| i.state != State::Appended(position));
+    /// The tail has read it, maybe before Valkey's answer to the append came.
+    pub(super) fn passed(&mut self, ticket: Ticket) {
+        self.items.remove(&ticket);
     }
 
     /// What was appended before `fence` and not read by now is lost.
@@ -217,11 +215,12 @@ mod tests {
         let due = owed.take_due();
         assert_eq!((due.len(), due[0].ticket), (1, ticket));
         assert!(owed.take_due().is_empty() && !owed.is_overdue());
-        owed.appended(ticket, at(5), false);
-        owed.passed(at(4));
+        owed.appended(ticket, at(5));
         assert!(owed.is_open(ticket));
-        owed.passed(at(5));
+        owed.passed(ticket);
         assert!(owed.is_empty());
+        owed.failed(ticket);
+        assert!(owed.is_empty(), "what was read is known to be there");
     }
 
     #[test]
@@ -236,7 +235,7 @@ mod tests {
         let again = owed.take_due();
         assert_eq!((again.len(), again[0].names.len()), (1, 2));
         assert!(owed.is_overdue(), "until it is appended");
-        owed.appended(again[0].ticket, at(1), false);
+        owed.appended(again[0].ticket, at(1));
         assert!(!owed.is_overdue() && !owed.is_empty());
     }
 
@@ -245,7 +244,7 @@ mod tests {
         let mut owed = Owed::default();
         let ticket = owed.add(vec![tag(1)], Mode::Soft, Cause::Write);
         owed.take_due();
-        owed.appended(ticket, at(5), false);
+        owed.appended(ticket, at(5));
         owed.lost_before(at(5));
         assert!(owed.take_due().is_empty());
         owed.lost_before(at(6));
@@ -273,7 +272,7 @@ mod tests {
         let mut owed = Owed::default();
         let ticket = owed.add((0..=NAMES).map(tag).collect(), Mode::Hard, Cause::Write);
         owed.take_due();
-        owed.appended(ticket, at(5), false);
+        owed.appended(ticket, at(5));
         assert_eq!(owed.take_due()[0].names, [Name::All]);
     }
 }

@@ -1,14 +1,16 @@
 //! What stands in the ledger, and how it looks in the stream.
 //!
 //! ```text
-//! XADD larder:{l}:ledger *  n tag:product:7  n path:/products  m hard  w 9f3a…  c write
-//! XADD larder:{l}:ledger *  k fence  e <run_id>:<replication id>       w 9f3a…  c fence
+//! XADD larder:{l}:ledger *  n tag:product:7  n path:/products  w 9f3a…  c write
+//! XADD larder:{l}:ledger *  n tag:product:7  m soft  w 9f3a…  c purge
+//! XADD larder:{l}:ledger *  k fence  e <run_id>:<replication id>  w 9f3a…  c fence
 //!
 //!   n   a name, see `name.rs`; once per name
 //!   m   hard (taken if absent, or if it is neither) or soft
 //!   k   what it is: absent for an invalidation, fence for a fence
 //!   e   the epoch that a fence opens
 //!   w   instance that wrote it; absent when a backend did
+//!   t   number by which that instance knows it again; only where it waits for it
 //!   c   why; absent when a backend did
 //! ```
 //!
@@ -19,8 +21,8 @@
 
 use std::fmt;
 
-use super::Position;
 use super::name::Name;
+use super::{Position, Ticket};
 
 /// One entry of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct Record {
     pub kind: Kind,
     /// Instance that wrote it; empty for a backend.
     pub writer: Box<str>,
+    /// By which the writer knows it again.
+    pub ticket: Option<Ticket>,
     /// Why it was written.
     pub cause: Cause,
 }
@@ -92,6 +96,7 @@ impl Record {
     ) -> Result<(Self, usize), Malformed> {
         let (mut names, mut mode, mut unreadable) = (Vec::new(), Mode::Hard, 0);
         let (mut fence, mut epoch, mut writer, mut cause) = (false, "", "", Cause::Event);
+        let mut ticket = None;
         for (field, value) in fields {
             let text = str::from_utf8(value).ok();
             match (field, text) {
@@ -104,24 +109,46 @@ impl Record {
                 (b"k", Some("fence")) => fence = true,
                 (b"e", Some(text)) => epoch = text,
                 (b"w", Some(text)) => writer = text,
+                (b"t", Some(text)) => ticket = text.parse().ok().map(Ticket),
                 (b"c", Some(text)) => cause = Cause::from_text(text),
                 _ => {}
             }
         }
-        let kind = match fence {
-            true => Kind::Fence { epoch: epoch.into() },
+        let (kind, cause) = match fence {
+            true => (Kind::Fence { epoch: epoch.into() }, Cause::Fence),
             false if names.is_empty() => return Err(Malformed),
-            false => Kind::Invalidation { names, mode },
+            false => (Kind::Invalidation { names, mode }, cause),
         };
-        Ok((Self { position, kind, writer: writer.into(), cause }, unreadable))
+        Ok((Self { position, kind, writer: writer.into(), ticket, cause }, unreadable))
+    }
+
+    /// What stands for a malformed record: it was passed, and that is all.
+    pub fn skipped(position: Position) -> Self {
+        let kind = Kind::Invalidation { names: Vec::new(), mode: Mode::Hard };
+        Self { position, kind, writer: "".into(), ticket: None, cause: Cause::Event }
+    }
+
+    /// Does it say nothing?
+    pub fn is_skipped(&self) -> bool {
+        matches!(&self.kind, Kind::Invalidation { names, .. } if names.is_empty())
     }
 }
 
 /// The fields of an invalidation, as they go into the stream: name, value, name, value, …
-pub fn fields(names: &[Name], mode: Mode, writer: &str, cause: Cause) -> Vec<String> {
-    let names = names.iter().flat_map(|n| ["n".to_owned(), n.to_string()]);
-    let rest = [("m", mode.as_str()), ("w", writer), ("c", cause.as_str())];
-    names.chain(rest.into_iter().flat_map(|(f, v)| [f.to_owned(), v.to_owned()])).collect()
+pub fn fields(
+    names: &[Name],
+    mode: Mode,
+    writer: &str,
+    ticket: Option<Ticket>,
+    cause: Cause,
+) -> Vec<String> {
+    let names = names.iter().map(|n| ("n", n.to_string()));
+    let mode = (mode == Mode::Soft).then(|| ("m", mode.as_str().to_owned()));
+    let rest = [("w", writer), ("c", cause.as_str())];
+    let rest = rest.map(|(field, value)| (field, value.to_owned()));
+    let ticket = ticket.map(|t| ("t", t.0.to_string()));
+    let all = names.chain(mode).chain(rest).chain(ticket);
+    all.flat_map(|(field, value)| [field.to_owned(), value]).collect()
 }
 
 impl Mode {
@@ -194,12 +221,13 @@ mod tests {
         for mode in [Mode::Hard, Mode::Soft] {
             for cause in Cause::ALL {
                 assert_eq!(Cause::ALL[cause.index()], cause);
-                let flat = fields(&names, mode, "me", cause);
+                let flat = fields(&names, mode, "me", Some(Ticket(7)), cause);
                 let pairs: Vec<_> =
                     flat.chunks(2).map(|p| (p[0].as_bytes(), p[1].as_bytes())).collect();
                 let (record, _) = Record::read(Position::ZERO, pairs).unwrap();
                 assert_eq!(record.kind, Kind::Invalidation { names: names.clone(), mode });
-                assert_eq!((&*record.writer, record.cause), ("me", cause));
+                assert_eq!((&*record.writer, record.ticket), ("me", Some(Ticket(7))));
+                assert_eq!(record.cause, cause);
             }
         }
     }

@@ -30,12 +30,12 @@ fn name(index: usize) -> Name {
 
 fn record(millis: u64, index: usize, mode: Mode) -> Record {
     let kind = Kind::Invalidation { names: vec![name(index)], mode };
-    Record { position: at(millis), kind, writer: "".into(), cause: Cause::Event }
+    Record { position: at(millis), kind, writer: "".into(), ticket: None, cause: Cause::Event }
 }
 
 fn fence(millis: u64) -> Record {
     let kind = Kind::Fence { epoch: "e".into() };
-    Record { position: at(millis), kind, writer: "".into(), cause: Cause::Fence }
+    Record { position: at(millis), kind, writer: "".into(), ticket: None, cause: Cause::Fence }
 }
 
 fn entries() -> [Belongs; 3] {
@@ -47,7 +47,7 @@ fn entries() -> [Belongs; 3] {
 }
 
 fn heard(names: usize) -> Ledger {
-    let mut ledger = Ledger::new(names, Some(LEASE));
+    let mut ledger = Ledger::new(names, Some(LEASE)).named("me");
     ledger.heard(NOW);
     ledger
 }
@@ -110,7 +110,7 @@ fn the_lease_is_not_renewed_while_valkey_is_owed_something() {
     ledger.heard(later + LEASE);
     assert_eq!(ledger.heard_at(), later);
     let debt = ledger.owed_mut().take_due().remove(0);
-    ledger.appended(debt.ticket, at(9), "");
+    ledger.owed_mut().appended(debt.ticket, at(9));
     ledger.heard(later + LEASE);
     assert_eq!(ledger.heard_at(), later + LEASE);
 }
@@ -136,8 +136,10 @@ fn a_fill_after_a_local_invalidation_is_usable_until_the_record_comes() {
     assert_eq!(judge(&ledger, before, &x), Standing::Invalidated);
     assert_eq!(judge(&ledger, after, &x), Standing::Good);
     ledger.owed_mut().take_due();
-    ledger.appended(ticket, at(11), "");
-    ledger.apply(&[record(11, 3, Mode::Hard)]);
+    let mut real = record(11, 3, Mode::Hard);
+    (real.writer, real.ticket) = ("me".into(), Some(ticket));
+    ledger.apply(&[real]);
+    ledger.owed_mut().failed(ticket);
     assert!(ledger.owed().is_empty());
     assert_eq!(judge(&ledger, after, &x), Standing::Invalidated);
     assert_eq!(judge(&ledger, ledger.applied(), &x), Standing::Good);
@@ -245,7 +247,7 @@ proptest! {
 /// One process, a stream that others write to as well, and entries filled by it and by others.
 struct World {
     ledger: Ledger,
-    stream: Vec<(Position, Option<usize>)>,
+    stream: Vec<(Position, Option<usize>, Option<Ticket>)>,
     /// Entries of the stream that the tail has read; `None`: it has to look at the stream first.
     read: Option<usize>,
     life: u64,
@@ -290,9 +292,9 @@ impl World {
     }
 
     /// As tight as it can be: always the very next ID.
-    fn issue(&mut self, index: Option<usize>) -> Position {
+    fn issue(&mut self, index: Option<usize>, ticket: Option<Ticket>) -> Position {
         self.top = self.top.next();
-        self.stream.push((self.top, index));
+        self.stream.push((self.top, index, ticket));
         self.top
     }
 
@@ -300,7 +302,7 @@ impl World {
         self.stream.truncate(keep);
         self.life += 1;
         self.read = None;
-        self.fence = self.issue(None);
+        self.fence = self.issue(None, None);
     }
 
     fn life(&self) -> String {
@@ -311,12 +313,15 @@ impl World {
         for debt in self.ledger.owed_mut().take_due() {
             let index = |n: &Name| NAMES.iter().position(|t| *t == n.to_string());
             let indexes: Vec<_> = debt.names.iter().filter_map(index).collect();
-            let mut last = None;
+            let mut appended = None;
             if works {
-                last = indexes.into_iter().map(|i| self.issue(Some(i))).last();
+                for (index, left) in indexes.iter().zip((0..indexes.len()).rev()) {
+                    let ticket = (left == 0).then_some(debt.ticket);
+                    appended = Some(self.issue(Some(*index), ticket));
+                }
             }
-            match last.filter(|_| answered) {
-                Some(position) => self.ledger.appended(debt.ticket, position, &self.life()),
+            match appended.filter(|_| answered) {
+                Some(position) => self.ledger.owed_mut().appended(debt.ticket, position),
                 None => self.ledger.owed_mut().failed(debt.ticket),
             }
         }
@@ -337,29 +342,26 @@ impl World {
         };
         let to = self.stream.len().min(from.saturating_add(count));
         let records: Vec<_> =
-            self.stream[from..to].iter().map(|(p, i)| Self::record(*p, *i)).collect();
+            self.stream[from..to].iter().map(|entry| Self::record(*entry)).collect();
         self.ledger.apply(&records);
         self.read = Some(to);
-        for (position, _) in &self.stream[from..to] {
+        for (position, ..) in &self.stream[from..to] {
             let read = self.written.iter().filter(|(p, ..)| p == position);
             self.known.extend(read.map(|(_, step, index)| (*step, *index)));
         }
     }
 
-    fn record(position: Position, index: Option<usize>) -> Record {
-        let mut record = match index {
-            Some(index) => record(0, index, Mode::Hard),
-            None => fence(0),
-        };
-        record.position = position;
-        record
+    fn record((position, index, ticket): (Position, Option<usize>, Option<Ticket>)) -> Record {
+        let record = index.map_or_else(|| fence(0), |index| record(0, index, Mode::Hard));
+        let writer = if ticket.is_some() { "me" } else { "they" };
+        Record { position, ticket, writer: writer.into(), ..record }
     }
 
     fn happen(&mut self, event: Event) {
         self.step += 1;
         match event {
             Event::TheyInvalidate(index) => {
-                let position = self.issue(Some(index));
+                let position = self.issue(Some(index), None);
                 self.written.push((position, self.step, index));
             }
             Event::WeInvalidate(index) => {

@@ -15,6 +15,9 @@ use crate::ledger::name::Belongs;
 use crate::semantics::stored::StoredResponse;
 use crate::semantics::time::Timestamp;
 
+pub mod ledger;
+pub mod valkey;
+
 /// A stored response with everything that decides whether it may be used.
 #[derive(Clone, Debug)]
 pub struct Entry {

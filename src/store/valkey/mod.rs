@@ -1,0 +1,3 @@
+//! Valkey: what processes share.
+
+pub mod ledger;
