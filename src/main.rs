@@ -119,18 +119,16 @@ fn demo(options: cli::Demo) -> ExitCode {
         return fail(FAILED, &error.to_string());
     }
     with_runtime(async move {
-        if options.origin_only {
-            serve_toy(&options).await
-        } else {
-            serve_demo(&options).await
-        }
+        if options.origin_only { serve_toy(&options).await } else { serve_demo(&options).await }
     })
 }
 
 async fn serve_toy(options: &cli::Demo) -> ExitCode {
     let listener = match TcpListener::bind(options.listen).await {
         Ok(listener) => listener,
-        Err(error) => return fail(FAILED, &format!("cannot listen on {}: {error}", options.listen)),
+        Err(error) => {
+            return fail(FAILED, &format!("cannot listen on {}: {error}", options.listen));
+        }
     };
     tracing::info!(address = %options.listen, "toy origin listening");
     let router = demo::origin(options.delay);
@@ -152,11 +150,10 @@ async fn serve_demo(options: &cli::Demo) -> ExitCode {
     tokio::spawn(async move { axum::serve(toy, router).await });
 
     let text = demo::config(options.listen, options.admin, toy_address);
-    let config =
-        match Config::load(Some(("demo", &text)), &Overrides::default(), &environment) {
-            Ok((config, _)) => config,
-            Err(errors) => return fail(USAGE, &errors.to_string()),
-        };
+    let config = match Config::load(Some(("demo", &text)), &Overrides::default(), &environment) {
+        Ok((config, _)) => config,
+        Err(errors) => return fail(USAGE, &errors.to_string()),
+    };
     let app = match App::build(config).await {
         Ok(app) => app,
         Err(error) => {

@@ -196,8 +196,8 @@ fn listener_host(listen: SocketAddr) -> String {
 impl Control for Switchboard {
     fn purge(&self, request: Value) -> Answer<'_, Receipt> {
         Box::pin(async move {
-            let request: PurgeRequest = serde_json::from_value(request)
-                .map_err(|e| Problem::bad_request(e.to_string()))?;
+            let request: PurgeRequest =
+                serde_json::from_value(request).map_err(|e| Problem::bad_request(e.to_string()))?;
             if request.spread.is_some() {
                 return Err(Problem::bad_request(
                     "spread is not supported yet; origin.max_refreshes bounds what a soft purge \
@@ -267,13 +267,11 @@ impl Control for Switchboard {
         Box::pin(async move {
             let means = self.means();
             let caught_up = means.ledger.is_ready();
-            let mut parts = vec![Part {
-                name: "proxy".into(),
-                ok: true,
-                detail: "accepting requests".into(),
-            }];
+            let mut parts =
+                vec![Part { name: "proxy".into(), ok: true, detail: "accepting requests".into() }];
             if self.opened.valkey.is_some() {
-                let detail = if caught_up { "the ledger is heard" } else { "not heard: going on without" };
+                let detail =
+                    if caught_up { "the ledger is heard" } else { "not heard: going on without" };
                 parts.push(Part { name: "valkey".into(), ok: caught_up, detail: detail.into() });
             }
             Readiness { ready: true, parts }
@@ -310,8 +308,7 @@ fn route(route: &Route) -> Value {
 
 /// Reloads on `SIGHUP`, as long as it lives.
 pub async fn reload_on_hangup(switchboard: Arc<Switchboard>) {
-    let Ok(mut hangups) =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
+    let Ok(mut hangups) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
     else {
         return;
     };
@@ -321,4 +318,3 @@ pub async fn reload_on_hangup(switchboard: Arc<Switchboard>) {
         }
     }
 }
-

@@ -125,8 +125,8 @@ impl App {
         let ledger = LedgerHandle::of(&config.store, retention(&config))
             .map_err(|error| StartError::Ledger(error.to_string()))?;
         let means = Means::new(&config, Arc::clone(&opened.store), ledger, Arc::clone(&metrics));
-        let listener = server::bind(config.listen)
-            .map_err(|e| StartError::Listen(config.listen, e))?;
+        let listener =
+            server::bind(config.listen).map_err(|e| StartError::Listen(config.listen, e))?;
         let admin = match &config.admin {
             Some(admin) => Some(
                 TcpListener::bind(admin.listen)
@@ -163,8 +163,11 @@ impl App {
         if let Some(address) = addresses.0 {
             config.listen = address;
         }
-        let watch =
-            Watch { metrics: Arc::clone(&metrics), log: log.clone(), fallback: config.routes.len() };
+        let watch = Watch {
+            metrics: Arc::clone(&metrics),
+            log: log.clone(),
+            fallback: config.routes.len(),
+        };
         let origin = Origin::new(&config.origin).map_err(StartError::Origin)?;
         let path = stack(&config, watch.clone(), Arc::clone(&means), origin);
         let current = Swapped(Arc::new(ArcSwap::from_pointee(path)));

@@ -52,10 +52,9 @@ fn tiers(seen: &Snapshot) -> Vec<Sample> {
         samples.push(metrics::MEMORY_ENTRIES.sample(&[], memory.entries));
         samples.push(metrics::MEMORY_BYTES.sample(&[], memory.bytes));
         samples.push(metrics::MEMORY_EVICTIONS.sample(&[], memory.evicted));
-        samples.push(metrics::STORE_OPERATIONS.sample(
-            &["memory", "get"],
-            memory.hits + memory.misses,
-        ));
+        samples.push(
+            metrics::STORE_OPERATIONS.sample(&["memory", "get"], memory.hits + memory.misses),
+        );
         samples.push(metrics::STORE_OPERATIONS.sample(&["memory", "put"], memory.inserted));
     }
     if let Some(valkey) = &seen.valkey {

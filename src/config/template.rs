@@ -15,31 +15,6 @@ pub struct Template {
     pub parts: Vec<Part>,
 }
 
-impl Template {
-    /// The text with the captures put in; `None` if one is missing or a part is JSON.
-    pub fn expand(&self, captures: &Captures) -> Option<String> {
-        self.parts
-            .iter()
-            .map(|part| match part {
-                Part::Text(text) => Some(&**text),
-                Part::Capture(name) => captures.get(name),
-                Part::Json(_) => None,
-            })
-            .collect()
-    }
-}
-
-/// What a route's path captured, in order: name and value.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Captures(pub Vec<(Box<str>, Box<str>)>);
-
-impl Captures {
-    /// The value captured under this name.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, _)| &**n == name).map(|(_, value)| &**value)
-    }
-}
-
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {

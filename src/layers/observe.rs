@@ -166,8 +166,7 @@ impl Seen {
         let handled = response.extensions_mut().remove::<Handled>();
         let fault = response.extensions_mut().remove::<Rescued>().map(|r| r.fault);
         if handled.is_none() {
-            let refused =
-                CacheStatus { detail: fault.map(Into::into), ..CacheStatus::default() };
+            let refused = CacheStatus { detail: fault.map(Into::into), ..CacheStatus::default() };
             refused.append_to(response.headers_mut());
         }
         let done = Done {

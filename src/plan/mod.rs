@@ -18,8 +18,8 @@ mod tests;
 
 use crate::ledger::Doubt;
 use crate::semantics::cache_status::Forwarded;
-use crate::semantics::stored::Times;
 use crate::semantics::storable::NotStorable;
+use crate::semantics::stored::Times;
 
 /// Is a request ours to cache?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -127,7 +127,11 @@ fn requests_are_sorted_into_passed_written_and_looked_up() {
         (&off, Method::DELETE, none, false, Admission::Write),
         (&on, Method::from_bytes(b"FROB").unwrap(), none, false, Admission::Write),
     ] {
-        assert_eq!(admit(route, &method, &fields(headers), content), expected, "{method} {headers:?}");
+        assert_eq!(
+            admit(route, &method, &fields(headers), content),
+            expected,
+            "{method} {headers:?}"
+        );
     }
 }
 
@@ -255,11 +259,7 @@ fn windows(outcome: Outcome) -> Option<(u64, u64, u64)> {
     let from_now = |until: Timestamp| until.since(NOW).as_secs();
     assert!(times.fresh_until <= times.stale_until, "{times:?}");
     assert!(times.stale_until.max(times.error_until) <= times.keep_until, "{times:?}");
-    Some((
-        from_now(times.fresh_until),
-        from_now(times.stale_until),
-        from_now(times.error_until),
-    ))
+    Some((from_now(times.fresh_until), from_now(times.stale_until), from_now(times.error_until)))
 }
 
 #[test]

@@ -43,7 +43,11 @@ mod tests {
             (502, true),
             (504, true),
         ] {
-            assert_eq!(invalidates(Ok(StatusCode::from_u16(status).unwrap())), expected, "{status}");
+            assert_eq!(
+                invalidates(Ok(StatusCode::from_u16(status).unwrap())),
+                expected,
+                "{status}"
+            );
         }
         let faults = [
             (OriginFault::Connect("refused".into()).into(), false),

@@ -74,7 +74,8 @@ impl Asked {
 
     /// What its entry belongs to, as far as that is known before the origin is asked.
     pub fn belongs(&self) -> Belongs {
-        let tags = tags::from_templates(&self.route.tags, &self.captures, None, self.route.max_tags);
+        let tags =
+            tags::from_templates(&self.route.tags, &self.captures, None, self.route.max_tags);
         Belongs::of(&self.key.namespace, &self.url, &tags.unwrap_or_default())
     }
 

@@ -130,17 +130,16 @@ fn answer(
     times: &Times,
     now: Timestamp,
 ) -> Response<Body> {
-    let mut response =
-        match conditional::evaluate(&asked.method, &asked.headers, status, headers) {
-            Precondition::NotModified => not_modified(headers),
-            _ => {
-                let body = if asked.method == Method::HEAD { Body::empty() } else { body() };
-                let mut response = Response::new(body);
-                *response.status_mut() = status;
-                *response.headers_mut() = headers.clone();
-                response
-            }
-        };
+    let mut response = match conditional::evaluate(&asked.method, &asked.headers, status, headers) {
+        Precondition::NotModified => not_modified(headers),
+        _ => {
+            let body = if asked.method == Method::HEAD { Body::empty() } else { body() };
+            let mut response = Response::new(body);
+            *response.status_mut() = status;
+            *response.headers_mut() = headers.clone();
+            response
+        }
+    };
     // RFC 9111 §5.1: in seconds, of a response that may be reused.
     replace(response.headers_mut(), AGE, HeaderValue::from(times.age(now).as_secs()));
     response
@@ -156,11 +155,7 @@ fn not_modified(headers: &HeaderMap) -> Response<Body> {
 /// RFC 9110 §8.6: what a GET would have had.
 fn keep_length(response: &mut Response<Body>, length: usize) {
     if response.status() == StatusCode::OK {
-        replace(
-            response.headers_mut(),
-            http::header::CONTENT_LENGTH,
-            HeaderValue::from(length),
-        );
+        replace(response.headers_mut(), http::header::CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 

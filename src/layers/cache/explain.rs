@@ -6,9 +6,9 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Request, Uri};
 use serde_json::{Value, json};
 
+use super::Means;
 use super::asked::Asked;
 use super::lookup::{self, Looked};
-use super::Means;
 use crate::config::matcher::Match;
 use crate::key::url;
 use crate::ledger::Standing;

@@ -108,13 +108,9 @@ impl Waiting<'_> {
         tokio::spawn(fill.run());
         match filled.await {
             Ok(Filled::Settled(settlement)) => self.settled(settlement, Asker::Own),
-            Ok(Filled::Own(response, why, took)) => Step::Done(deliver::own(
-                self.asked,
-                response,
-                self.reason,
-                why.as_str(),
-                took,
-            )),
+            Ok(Filled::Own(response, why, took)) => {
+                Step::Done(deliver::own(self.asked, response, self.reason, why.as_str(), took))
+            }
             Err(_) => Step::Failed(OriginFault::Broken("the fetch was given up".into())),
         }
     }

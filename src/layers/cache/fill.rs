@@ -24,8 +24,8 @@ use super::lease::{self, Permission};
 use super::{Means, Origin};
 use crate::body::Body;
 use crate::error::{OriginFault, ProxyError};
-use crate::key::tags::{self, TagFault};
 use crate::key::Key;
+use crate::key::tags::{self, TagFault};
 use crate::layers::collapse::content::{Content, End, Pushed};
 use crate::layers::collapse::{Found, Lead, Settlement, Shared};
 use crate::ledger::Position;
@@ -36,8 +36,8 @@ use crate::plan::{NotShared, Outcome};
 use crate::semantics::fields;
 use crate::semantics::stored::{StoredResponse, Times, storable_headers};
 use crate::semantics::time::Timestamp;
-use crate::semantics::vary::{self, Vary};
 use crate::semantics::validation;
+use crate::semantics::vary::{self, Vary};
 use crate::store::{Entry, LeaseEnd, Record, Varies};
 use crate::telemetry::outcome::RefreshResult;
 
@@ -351,13 +351,7 @@ impl<S: Origin> Fill<S> {
     }
 
     /// 304: what we have still stands.
-    async fn renew(
-        mut self,
-        headers: &HeaderMap,
-        times: Times,
-        moment: Moment,
-        held: lease::Held,
-    ) {
+    async fn renew(mut self, headers: &HeaderMap, times: Times, moment: Moment, held: lease::Held) {
         let Some(stale) = self.stale.clone() else { return };
         let mut entry = Entry::clone(&stale);
         entry.response.headers = validation::freshen(&stale.response.headers, headers);
@@ -437,11 +431,7 @@ impl<S: Origin> Fill<S> {
 
     fn note_unshareable(&self) {
         let now = self.means.now();
-        self.means.hit_for_miss.unshareable(
-            self.asked.route.index,
-            self.asked.key.digest,
-            now,
-        );
+        self.means.hit_for_miss.unshareable(self.asked.route.index, self.asked.key.digest, now);
     }
 
     fn back_off(&self) {

@@ -132,10 +132,7 @@ impl Held {
                 }
             }
         });
-        Self {
-            lease: Some((store, key.clone(), token)),
-            keeper: Some(keeper.abort_handle()),
-        }
+        Self { lease: Some((store, key.clone(), token)), keeper: Some(keeper.abort_handle()) }
     }
 
     /// Gives it back, with what others should know.

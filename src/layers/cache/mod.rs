@@ -202,14 +202,18 @@ pub struct Cache<S> {
 /// A response that is here already, or one that is waited for.
 pub type CacheFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, ProxyError>> + Send>>;
 
-pin_project_lite::pin_project! {
-    /// The cache's answer: a hit in memory is ready at once, without an allocation for its future.
-    #[project = AnsweringProj]
-    pub enum Answering {
-        /// Ready.
-        Ready { response: Option<Response<Body>> },
-        /// Waited for.
-        Waiting { future: CacheFuture },
+/// The cache's answer: a hit in memory is ready at once, without an allocation for its future.
+pub struct Answering(State);
+
+enum State {
+    /// Taken when asked for.
+    Ready(Option<Response<Body>>),
+    Waiting(CacheFuture),
+}
+
+impl Answering {
+    const fn ready(response: Response<Body>) -> Self {
+        Self(State::Ready(Some(response)))
     }
 }
 
@@ -217,11 +221,11 @@ impl Future for Answering {
     type Output = Result<Response<Body>, ProxyError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            AnsweringProj::Ready { response } => Poll::Ready(
+        match &mut self.get_mut().0 {
+            State::Ready(response) => Poll::Ready(
                 response.take().ok_or(ProxyError::Ours("a finished answer was asked again")),
             ),
-            AnsweringProj::Waiting { future } => future.as_mut().poll(cx),
+            State::Waiting(future) => future.as_mut().poll(cx),
         }
     }
 }
@@ -252,7 +256,10 @@ impl<S: Origin> Service<Request<Body>> for Cache<S> {
             }
             Admission::Pass(reason) => {
                 let known = Arc::clone(&route);
-                waiting(known, pass::send_on(Arc::clone(means), inner.clone(), route, request, reason))
+                waiting(
+                    known,
+                    pass::send_on(Arc::clone(means), inner.clone(), route, request, reason),
+                )
             }
             Admission::Lookup => {
                 let (parts, _) = request.into_parts();
@@ -270,7 +277,7 @@ fn waiting(
     future: impl Future<Output = Result<Response<Body>, ProxyError>> + Send + 'static,
 ) -> Answering {
     let future = async move { Ok(future.await.unwrap_or_else(|error| failed(route, &error))) };
-    Answering::Waiting { future: Box::pin(future) }
+    Answering(State::Waiting(Box::pin(future)))
 }
 
 fn failed(route: Arc<Route>, error: &ProxyError) -> Response<Body> {
@@ -299,7 +306,7 @@ fn answer<S: Origin>(means: &Arc<Means>, inner: &S, asked: Asked) -> Answering {
     let looked = lookup::peek(means, &asked, None, now);
     if let (Plan::Serve, Some((entry, _))) = (looked.plan, &looked.entry) {
         let response = deliver::entry(&asked, entry, Served::Hit, now);
-        return Answering::Ready { response: Some(response) };
+        return Answering::ready(response);
     }
     means.note_host(&asked.uri);
     let route = Arc::clone(&asked.route);
@@ -338,11 +345,7 @@ async fn settle<S: Origin>(
 
 /// With others, unless that has proved useless or would be unsafe.
 fn company(means: &Means, asked: &Asked, looked: &Looked, round: usize) -> Company {
-    let useless = means.hit_for_miss.applies(
-        asked.route.index,
-        asked.key.digest,
-        means.now(),
-    );
+    let useless = means.hit_for_miss.applies(asked.route.index, asked.key.digest, means.now());
     let own_terms = matches!(looked.plan, Plan::Fetch(FetchReason::Request));
     if round >= ROUNDS
         || !asked.route.collapse
@@ -392,10 +395,8 @@ async fn act<S: Origin>(
 
 fn refused(asked: &Asked) -> Response<Body> {
     let error = ProxyError::Client(ClientFault::OnlyIfCached);
-    let cache_status = CacheStatus {
-        detail: Some("only-if-cached".into()),
-        ..CacheStatus::default()
-    };
+    let cache_status =
+        CacheStatus { detail: Some("only-if-cached".into()), ..CacheStatus::default() };
     let handled = Handled {
         route: Arc::clone(&asked.route),
         outcome: Outcome::Refused,

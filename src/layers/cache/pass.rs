@@ -31,12 +31,7 @@ pub async fn send_on<S: Origin>(
 
 /// Asks for the head alone: it cannot fill an entry, and a GET in its place could cost the origin
 /// far more than was asked.
-pub async fn head<S: Origin>(
-    means: &Means,
-    inner: &S,
-    asked: &Asked,
-    reason: FetchReason,
-) -> Step {
+pub async fn head<S: Origin>(means: &Means, inner: &S, asked: &Asked, reason: FetchReason) -> Step {
     match ask(means, &mut inner.clone(), asked.route.index, asked.pass_on()).await {
         Ok(response) => {
             let route = Arc::clone(&asked.route);

@@ -13,10 +13,10 @@ use crate::error::ProxyError;
 use crate::key::{tags, url};
 use crate::layers::handled::{Handled, attach};
 use crate::ledger::name::Name;
+use crate::ledger::{Cause, Mode};
 use crate::plan::write::invalidates;
 use crate::semantics::cache_status::{CacheStatus, Forwarded};
 use crate::semantics::invalidation::{parent, referenced};
-use crate::ledger::{Cause, Mode};
 use crate::store::ledger::Receipt;
 use crate::telemetry::outcome::Outcome;
 

@@ -133,7 +133,9 @@ impl Flights {
     ) -> Joined {
         let mut shard = self.shard(digest);
         match shard.entry(digest) {
-            Slot::Occupied(slot) if still_good(slot.get()) => Joined::Follow(Arc::clone(slot.get())),
+            Slot::Occupied(slot) if still_good(slot.get()) => {
+                Joined::Follow(Arc::clone(slot.get()))
+            }
             slot => {
                 let flight = Arc::new(Flight {
                     digest,
