@@ -1,0 +1,118 @@
+//! Several processes that share one Valkey, seen from outside.
+//!
+//! | file | asks |
+//! |---|---|
+//! | `collapse.rs` | how often is the origin asked when all processes are asked at once? |
+//! | `write.rs` | does every process see what was written through another? |
+//! | `purge.rs` | does every process see what was purged through another? |
+//! | `lease.rs` | what if the process that fetches for all dies? |
+//! | `outage.rs` | what if Valkey is absent, killed, frozen, flushed or damaged? |
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod support {
+    #[expect(dead_code, reason = "what only other groups need")]
+    pub(crate) mod client;
+    #[expect(dead_code, reason = "what only other groups need")]
+    pub(crate) mod larder;
+    #[expect(dead_code, reason = "what only other groups need")]
+    pub(crate) mod origin;
+    #[expect(dead_code, reason = "what only other groups need")]
+    pub(crate) mod valkey;
+    pub(crate) mod wait;
+}
+
+mod fleet {
+    mod collapse;
+    mod lease;
+    mod outage;
+    mod purge;
+    mod write;
+}
+
+use support::client::{Client, Reply};
+use support::larder::{Larder, Setup};
+use support::origin::Origin;
+use support::valkey::Valkey;
+use support::wait::eventually;
+
+/// An origin, a Valkey, and processes between them that know of each other only through it.
+struct Fleet {
+    origin: Origin,
+    valkey: Valkey,
+    larders: Vec<Larder>,
+}
+
+impl Fleet {
+    /// This many processes with these keys for every path; connected.
+    async fn of(size: usize, keys: &str) -> Self {
+        Self::set_up(size, |setup| setup.route("/{*rest}", keys)).await
+    }
+
+    /// With what `setup` says; connected.
+    async fn set_up(size: usize, setup: impl FnOnce(Setup) -> Setup) -> Self {
+        let fleet = Self::over(Valkey::start(), size, setup).await;
+        fleet.until_connected().await;
+        fleet
+    }
+
+    /// Over this Valkey, whether or not it runs.
+    async fn over(valkey: Valkey, size: usize, setup: impl FnOnce(Setup) -> Setup) -> Self {
+        let origin = Origin::start().await;
+        let url = format!("valkey = \"{}\"", valkey.url());
+        let setup = setup(Setup::before(&origin.url()).store(&url));
+        let mut larders = Vec::with_capacity(size);
+        for _ in 0..size {
+            larders.push(setup.start().await);
+        }
+        Self { origin, valkey, larders }
+    }
+
+    async fn until_connected(&self) {
+        for larder in &self.larders {
+            eventually("Valkey is heard", async || {
+                let told = larder.admin().get("/readyz").await;
+                told.status == 200 && told.json()["parts"].as_array().is_some_and(|parts| {
+                    parts.iter().all(|part| part["ok"] == true)
+                })
+            })
+            .await;
+        }
+    }
+
+    /// A client of the process with this number.
+    fn client(&self, of: usize) -> Client {
+        self.larders[of].client()
+    }
+
+    /// Fetches it through this process until it is a fresh hit there; that hit.
+    async fn warm(&self, of: usize, target: &str) -> Reply {
+        let client = self.client(of);
+        let mut last = client.get(target).await;
+        eventually(&format!("{target} is a hit in {of}"), async || {
+            last = client.get(target).await;
+            last.is_hit()
+        })
+        .await;
+        last
+    }
+
+    /// Waits until Valkey holds entries: what one process stored can be found by another.
+    async fn until_stored(&self, entries: usize) {
+        let mut connection = self.valkey.client();
+        eventually("entries are in Valkey", async || {
+            redis::cmd("KEYS").arg("larder:e:*").query::<Vec<String>>(&mut connection).unwrap().len()
+                >= entries
+        })
+        .await;
+    }
+
+    /// Requests in progress in all processes.
+    async fn in_flight(&self) -> usize {
+        let mut all = 0.0;
+        for larder in &self.larders {
+            all += larder.metrics().await.sum("larder_requests_in_flight", &[]);
+        }
+        all as usize
+    }
+}

@@ -1,0 +1,96 @@
+//! Does every process see what was purged through another?
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::Fleet;
+use crate::support::origin::ok;
+use crate::support::wait::{eventually, within};
+
+async fn stocked() -> Fleet {
+    let fleet = Fleet::set_up(2, |setup| {
+        setup.route(
+            "/products/{id}",
+            "soft_ttl = \"1h\"\nhard_ttl = \"2h\"\nnamespace = \"catalog/products\"\ntags = [\"product:{id}\"]",
+        )
+    })
+    .await;
+    for path in ["/products/7", "/products/8"] {
+        fleet.origin.on(path).answers(|asked| ok(asked.before.to_string()));
+    }
+    fleet
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_purge_reaches_every_process() {
+    let fleet = stocked().await;
+    for (purge, both) in [
+        (json!({ "url": "/products/7" }), false),
+        (json!({ "path": "/products/7" }), false),
+        (json!({ "prefix": "/products/7" }), false),
+        (json!({ "tag": "product:7" }), false),
+        (json!({ "tags": ["product:7", "x"] }), false),
+        (json!({ "prefix": "/products/" }), true),
+        (json!({ "namespace": "catalog" }), true),
+        (json!({ "namespace": "catalog/products" }), true),
+        (json!({ "all": true }), true),
+    ] {
+        for of in 0..2 {
+            for target in ["/products/7", "/products/8"] {
+                fleet.warm(of, target).await;
+            }
+        }
+        let before: u64 = fleet.client(1).get("/products/7").await.text().parse().unwrap();
+        let receipt = fleet.larders[0].purge(purge.clone()).await;
+        assert_eq!(receipt.status, 200, "{}", receipt.text());
+        assert_ne!(fleet.larders[0].verdict("/products/7").await, "serve", "{purge}: here at once");
+        within(Duration::from_secs(1), &format!("{purge} is applied over there"), async || {
+            fleet.larders[1].verdict("/products/7").await != "serve"
+        })
+        .await;
+        let other = fleet.larders[1].verdict("/products/8").await;
+        assert_eq!(other == "serve", !both, "{purge}: {other}");
+        for of in [1, 0] {
+            let after: u64 = fleet.client(of).get("/products/7").await.text().parse().unwrap();
+            assert!(after > before, "{purge} in {of}: {after} after {before}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_soft_purge_makes_it_stale_everywhere_and_costs_one_refresh() {
+    let fleet = stocked().await;
+    for of in 0..2 {
+        fleet.warm(of, "/products/7").await;
+    }
+    let asked = fleet.origin.saw("/products/7");
+    let before = fleet.client(0).get("/products/7").await.text();
+    fleet.larders[0].purge(json!({ "tag": "product:7", "mode": "soft" })).await;
+    within(Duration::from_secs(1), "it is stale over there", async || {
+        fleet.larders[1].verdict("/products/7").await == "serve-and-refresh"
+    })
+    .await;
+    assert!(fleet.client(1).get("/products/7").await.expect(200, &before).is_stale());
+    for of in 0..2 {
+        eventually("the new is everywhere", async || {
+            let reply = fleet.client(of).get("/products/7").await;
+            reply.is_hit() && reply.text() != before
+        })
+        .await;
+    }
+    assert_eq!(fleet.origin.saw("/products/7"), asked + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn positions_of_different_processes_are_ordered() {
+    let fleet = stocked().await;
+    let mut positions = Vec::new();
+    for n in 0..20 {
+        let receipt = fleet.larders[n % 2].purge(json!({ "tag": "x" })).await.json();
+        let text = receipt["position"].as_str().unwrap().to_owned();
+        let (time, count) = text.split_once('-').unwrap_or((&text, "0"));
+        positions.push((time.parse::<u64>().unwrap(), count.parse::<u64>().unwrap()));
+    }
+    assert!(positions.is_sorted_by(|a, b| a < b), "{positions:?}");
+}

@@ -1,0 +1,97 @@
+//! One process seen from outside: the real program between real sockets, an origin that does what
+//! a test says, entries in memory.
+//!
+//! | file | asks |
+//! |---|---|
+//! | `hit.rs` | what is served from the store, and what does it say about itself? |
+//! | `key.rs` | when are two requests the same? |
+//! | `stale.rs` | what happens past the soft expiry, past the hard one, and when the origin fails? |
+//! | `collapse.rs` | how often is the origin asked when many ask at once, and who gets what? |
+//! | `vary.rs` | does everybody get the variant that is meant for them? |
+//! | `pass.rs` | what is none of the cache's business, and does it come through unharmed? |
+//! | `whole.rs` | is a response that is cut, endless or too large ever stored? |
+//! | `write.rs` | what does a write throw away, and when? |
+//! | `race.rs` | can anything bring back what a finished write has replaced? |
+//! | `purge.rs` | does each kind of purge reach what it names, and nothing else? |
+//! | `tags.rs` | where do tags come from? |
+//! | `errors.rs` | what does a client get when the origin does not answer? |
+//! | `limits.rs` | what is refused? |
+//! | `admin.rs` | do explanations, metrics and the log tell the truth? |
+//! | `drain.rs` | what happens to requests in progress when it is told to stop? |
+//! | `run.rs` | how is it started, and what does it say when it cannot be? |
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod support {
+    pub(crate) mod client;
+    pub(crate) mod larder;
+    pub(crate) mod origin;
+    pub(crate) mod wait;
+}
+
+mod proxy {
+    mod admin;
+    mod collapse;
+    mod drain;
+    mod errors;
+    mod hit;
+    mod key;
+    mod limits;
+    mod pass;
+    mod purge;
+    mod race;
+    mod run;
+    mod stale;
+    mod tags;
+    mod vary;
+    mod whole;
+    mod write;
+}
+
+use support::client::{Client, Reply};
+use support::larder::{Larder, Setup};
+use support::origin::Origin;
+use support::wait::eventually;
+
+/// An origin, a proxy in front of it with one route for everything, and a client.
+struct World {
+    origin: Origin,
+    larder: Larder,
+    client: Client,
+}
+
+impl World {
+    /// With these keys for `/` and everything below it.
+    async fn with(keys: &str) -> Self {
+        Self::set_up(|setup| everywhere(setup, keys)).await
+    }
+
+    /// With what `setup` says.
+    async fn set_up(setup: impl FnOnce(Setup) -> Setup) -> Self {
+        let origin = Origin::start().await;
+        let larder = setup(Setup::before(&origin.url())).start().await;
+        let client = larder.client();
+        Self { origin, larder, client }
+    }
+
+    /// Fetches it until it is a fresh hit; that hit.
+    async fn warm(&self, target: &str) -> Reply {
+        warm(&self.client, target).await
+    }
+}
+
+/// Fetches it until it is a fresh hit; that hit.
+async fn warm(client: &Client, target: &str) -> Reply {
+    let mut last = client.get(target).await;
+    eventually(&format!("{target} is a hit"), async || {
+        last = client.get(target).await;
+        last.is_hit()
+    })
+    .await;
+    last
+}
+
+/// The same keys for `/` and for everything below it.
+fn everywhere(setup: Setup, keys: &str) -> Setup {
+    setup.route("/", keys).route("/{*rest}", keys)
+}
