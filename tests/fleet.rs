@@ -10,31 +10,28 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-mod support {
-    #[expect(dead_code, reason = "what only other groups need")]
-    pub(crate) mod client;
-    #[expect(dead_code, reason = "what only other groups need")]
-    pub(crate) mod larder;
-    #[expect(dead_code, reason = "what only other groups need")]
-    pub(crate) mod origin;
-    #[expect(dead_code, reason = "what only other groups need")]
-    pub(crate) mod valkey;
-    pub(crate) mod wait;
-}
+#[expect(dead_code, reason = "what only other groups need")]
+mod support;
+#[expect(dead_code, reason = "what only other groups need")]
+#[path = "support/valkey.rs"]
+mod valkey;
 
-mod fleet {
-    mod collapse;
-    mod lease;
-    mod outage;
-    mod purge;
-    mod write;
-}
+#[path = "fleet/collapse.rs"]
+mod collapse;
+#[path = "fleet/lease.rs"]
+mod lease;
+#[path = "fleet/outage.rs"]
+mod outage;
+#[path = "fleet/purge.rs"]
+mod purge;
+#[path = "fleet/write.rs"]
+mod write;
 
 use support::client::{Client, Reply};
 use support::larder::{Larder, Setup};
 use support::origin::Origin;
-use support::valkey::Valkey;
 use support::wait::eventually;
+use valkey::Valkey;
 
 /// An origin, a Valkey, and processes between them that know of each other only through it.
 struct Fleet {
@@ -44,13 +41,19 @@ struct Fleet {
 }
 
 impl Fleet {
-    /// This many processes with these keys for every path; connected.
+    /// This many processes with these keys for every path; connected, and patient: a machine that
+    /// is busy with other tests must not look like a Valkey that does not answer.
     async fn of(size: usize, keys: &str) -> Self {
         Self::set_up(size, |setup| setup.route("/{*rest}", keys)).await
     }
 
-    /// With what `setup` says; connected.
+    /// The same with what `setup` says.
     async fn set_up(size: usize, setup: impl FnOnce(Setup) -> Setup) -> Self {
+        Self::ready(size, |s| setup(s.store("timeout = \"2s\""))).await
+    }
+
+    /// Connected, with the patience that users have.
+    async fn ready(size: usize, setup: impl FnOnce(Setup) -> Setup) -> Self {
         let fleet = Self::over(Valkey::start(), size, setup).await;
         fleet.until_connected().await;
         fleet
@@ -72,9 +75,10 @@ impl Fleet {
         for larder in &self.larders {
             eventually("Valkey is heard", async || {
                 let told = larder.admin().get("/readyz").await;
-                told.status == 200 && told.json()["parts"].as_array().is_some_and(|parts| {
-                    parts.iter().all(|part| part["ok"] == true)
-                })
+                told.status == 200
+                    && told.json()["parts"]
+                        .as_array()
+                        .is_some_and(|parts| parts.iter().all(|part| part["ok"] == true))
             })
             .await;
         }
@@ -101,7 +105,11 @@ impl Fleet {
     async fn until_stored(&self, entries: usize) {
         let mut connection = self.valkey.client();
         eventually("entries are in Valkey", async || {
-            redis::cmd("KEYS").arg("larder:e:*").query::<Vec<String>>(&mut connection).unwrap().len()
+            redis::cmd("KEYS")
+                .arg("larder:e:*")
+                .query::<Vec<String>>(&mut connection)
+                .unwrap()
+                .len()
                 >= entries
         })
         .await;

@@ -22,31 +22,40 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-mod support {
-    pub(crate) mod client;
-    pub(crate) mod larder;
-    pub(crate) mod origin;
-    pub(crate) mod wait;
-}
+mod support;
 
-mod proxy {
-    mod admin;
-    mod collapse;
-    mod drain;
-    mod errors;
-    mod hit;
-    mod key;
-    mod limits;
-    mod pass;
-    mod purge;
-    mod race;
-    mod run;
-    mod stale;
-    mod tags;
-    mod vary;
-    mod whole;
-    mod write;
-}
+#[path = "proxy/admin.rs"]
+mod admin;
+#[path = "proxy/collapse.rs"]
+mod collapse;
+#[path = "proxy/drain.rs"]
+mod drain;
+#[path = "proxy/errors.rs"]
+mod errors;
+#[path = "proxy/hit.rs"]
+mod hit;
+#[path = "proxy/key.rs"]
+mod key;
+#[path = "proxy/limits.rs"]
+mod limits;
+#[path = "proxy/pass.rs"]
+mod pass;
+#[path = "proxy/purge.rs"]
+mod purge;
+#[path = "proxy/race.rs"]
+mod race;
+#[path = "proxy/run.rs"]
+mod run;
+#[path = "proxy/stale.rs"]
+mod stale;
+#[path = "proxy/tags.rs"]
+mod tags;
+#[path = "proxy/vary.rs"]
+mod vary;
+#[path = "proxy/whole.rs"]
+mod whole;
+#[path = "proxy/write.rs"]
+mod write;
 
 use support::client::{Client, Reply};
 use support::larder::{Larder, Setup};

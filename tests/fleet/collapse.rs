@@ -24,7 +24,12 @@ async fn a_thousand_over_three_processes_are_one_request_to_the_origin() {
     gate.open();
     for crowd in crowds {
         for reply in crowd.await.unwrap() {
-            assert!(reply.whole && reply.text() == content, "{} {:?}", reply.status, reply.status());
+            assert!(
+                reply.whole && reply.text() == content,
+                "{} {:?}",
+                reply.status,
+                reply.status()
+            );
         }
     }
     assert_eq!(fleet.origin.saw("/cold"), 1);
@@ -33,7 +38,8 @@ async fn a_thousand_over_three_processes_are_one_request_to_the_origin() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_filled_the_others_find() {
     let fleet = Fleet::of(3, &format!("{KEEPS}\ntags = [\"t\"]")).await;
-    let answer = ok("one").header("age", "30").header("etag", "\"v1\"").header("vary", "accept-language");
+    let answer =
+        ok("one").header("age", "30").header("etag", "\"v1\"").header("vary", "accept-language");
     fleet.origin.on("/a").replies(answer);
     let first = fleet.warm(0, "/a").await;
     fleet.until_stored(2).await;
@@ -143,10 +149,9 @@ async fn what_is_private_is_shared_with_nobody_and_no_process_waits_for_another(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_origin_is_probed_once_for_all() {
     let keys = "soft_ttl = \"300ms\"\nhard_ttl = \"301ms\"\nstale_if_error = \"1h\"";
-    let fleet = Fleet::set_up(2, |setup| {
-        setup.route("/{*rest}", keys).origin("retry_after = \"1h\"")
-    })
-    .await;
+    let fleet =
+        Fleet::set_up(2, |setup| setup.route("/{*rest}", keys).origin("retry_after = \"1h\""))
+            .await;
     fleet.origin.on("/a").answers(|asked| match asked.before {
         0 => ok("old"),
         _ => status(503),

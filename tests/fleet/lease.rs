@@ -11,10 +11,8 @@ use crate::support::wait::eventually;
 const LEASE: Duration = Duration::from_secs(1);
 
 async fn fleet() -> Fleet {
-    Fleet::set_up(2, |setup| {
-        setup.route("/{*rest}", "soft_ttl = \"1h\"").store("lease = \"1s\"")
-    })
-    .await
+    Fleet::set_up(2, |setup| setup.route("/{*rest}", "soft_ttl = \"1h\"").store("lease = \"1s\""))
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use crate::Fleet;
 use crate::support::client::Client;
 use crate::support::origin::{Resource, ok, status};
-use crate::support::valkey::Valkey;
 use crate::support::wait::{eventually, stays, within};
+use crate::valkey::Valkey;
 
 const KEEPS: &str = "soft_ttl = \"1h\"";
 
@@ -22,6 +22,11 @@ const GRACE: Duration = Duration::from_millis(250);
 
 /// How soon everything works again once Valkey is back.
 const RECOVERY: Duration = Duration::from_secs(5);
+
+/// Two processes with the patience that users have.
+async fn usual() -> Fleet {
+    Fleet::ready(2, |setup| setup.route("/{*rest}", KEEPS)).await
+}
 
 /// Clients that ask without pause until they are told to stop: for new things, and for known ones.
 struct Load {
@@ -129,7 +134,7 @@ async fn without_valkey_at_the_start_requests_are_answered_and_it_is_used_once_i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_under_load_it_is_missed_by_nobody() {
-    let mut fleet = Fleet::of(2, KEEPS).await;
+    let mut fleet = usual().await;
     let load = Load::on(&fleet);
     load.answers(100).await;
     fleet.valkey.kill();
@@ -142,7 +147,7 @@ async fn killed_under_load_it_is_missed_by_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frozen_under_load_it_costs_its_budget_and_no_more() {
-    let fleet = Fleet::of(2, KEEPS).await;
+    let fleet = usual().await;
     let load = Load::on(&fleet);
     load.answers(100).await;
     fleet.valkey.freeze();
@@ -158,7 +163,7 @@ async fn frozen_under_load_it_costs_its_budget_and_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn flushed_under_load_nothing_stale_is_served_after_a_write() {
-    let fleet = Fleet::of(2, KEEPS).await;
+    let fleet = usual().await;
     let value = Resource::new("0");
     let (current, written) = (value.clone(), value.clone());
     fleet.origin.when("GET", "/thing").answers(move |_| ok(current.get()));
@@ -192,7 +197,7 @@ async fn flushed_under_load_nothing_stale_is_served_after_a_write() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_while_valkey_is_away_counts_here_at_once_and_over_there_when_it_is_back() {
-    let mut fleet = Fleet::of(2, KEEPS).await;
+    let mut fleet = usual().await;
     let value = Resource::new("old");
     let (current, written) = (value.clone(), value.clone());
     fleet.origin.when("GET", "/thing").answers(move |_| ok(current.get()));
@@ -230,7 +235,7 @@ async fn a_write_while_valkey_is_away_counts_here_at_once_and_over_there_when_it
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purge_while_valkey_is_away_says_that_it_is_owed() {
-    let mut fleet = Fleet::of(2, KEEPS).await;
+    let mut fleet = usual().await;
     fleet.origin.on("/a").answers(|asked| ok(asked.before.to_string()));
     for of in 0..2 {
         fleet.warm(of, "/a").await;
@@ -251,7 +256,7 @@ async fn a_purge_while_valkey_is_away_says_that_it_is_owed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_cut_off_process_cannot_vouch_for_it_does_not_serve_unasked() {
-    let fleet = Fleet::set_up(1, |setup| {
+    let fleet = Fleet::ready(1, |setup| {
         setup
             .route("/careful", KEEPS)
             .route("/easy", &format!("{KEEPS}\nhard_ttl = \"2h\"\non_doubt = \"serve\""))
@@ -277,7 +282,7 @@ async fn what_a_cut_off_process_cannot_vouch_for_it_does_not_serve_unasked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_entry_is_a_miss_and_counted() {
-    let fleet = Fleet::of(2, KEEPS).await;
+    let fleet = usual().await;
     let content = "content ".repeat(100);
     fleet.origin.on("/a").replies(ok(content.clone()));
     fleet.warm(0, "/a").await;
@@ -297,7 +302,7 @@ async fn a_damaged_entry_is_a_miss_and_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_of_another_key_is_not_served_for_this_one() {
-    let fleet = Fleet::of(2, KEEPS).await;
+    let fleet = usual().await;
     for path in ["/a", "/b"] {
         fleet.origin.on(path).replies(ok(path.to_owned()));
         fleet.warm(0, path).await;
@@ -314,13 +319,14 @@ async fn an_entry_of_another_key_is_not_served_for_this_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_that_vanish_are_misses() {
-    let fleet = Fleet::set_up(2, |s| s.route("/{*rest}", KEEPS).store("memory = 0")).await;
+    let fleet = Fleet::ready(2, |s| s.route("/{*rest}", KEEPS).store("memory = 0")).await;
     fleet.origin.on("/a").replies(ok("x").header("vary", "accept"));
     for _ in 0..5 {
         fleet.client(0).get("/a").await.expect(200, "x");
         fleet.until_stored(2).await;
         let mut connection = fleet.valkey.client();
-        let keys: Vec<String> = redis::cmd("KEYS").arg("larder:e:*").query(&mut connection).unwrap();
+        let keys: Vec<String> =
+            redis::cmd("KEYS").arg("larder:e:*").query(&mut connection).unwrap();
         redis::cmd("DEL").arg(keys.first()).exec(&mut connection).unwrap();
         fleet.client(1).get("/a").await.expect(200, "x");
     }

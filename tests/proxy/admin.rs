@@ -51,7 +51,11 @@ async fn what_is_explained_is_what_then_happens() {
     world.client.get("/a/1").await;
     world.larder.until_verdict("/a/1", "serve-and-refresh").await;
     assert!(world.client.get("/a/1").await.is_stale());
-    assert_eq!(world.larder.logged("/a/1").await["verdict"], "stale");
+    eventually("it is logged as stale", async || {
+        let lines = world.larder.access_log();
+        lines.iter().any(|line| line["path"] == "/a/1" && line["verdict"] == "stale")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,7 +99,8 @@ async fn what_is_counted_is_what_happened() {
     world.origin.on("/e").replies(status(500));
     world.client.get("/a").await;
     world.warm("/a").await;
-    let hits_before = world.larder.metrics().await.sum("larder_requests_total", &[("outcome", "hit")]);
+    let hits_before =
+        world.larder.metrics().await.sum("larder_requests_total", &[("outcome", "hit")]);
     for _ in 0..10 {
         world.client.get("/a").await;
     }
@@ -130,7 +135,8 @@ async fn the_log_says_what_happened_and_keeps_secrets() {
     let world = World::with("soft_ttl = \"1h\"").await;
     world.origin.on("/a").replies(ok("hello"));
     let asking = world.client.asks("GET", "/a?token=hunter2&page=3").host("shop.test");
-    let asking = asking.header("authorization", "Bearer hunter2").header("cookie", "session=hunter2");
+    let asking =
+        asking.header("authorization", "Bearer hunter2").header("cookie", "session=hunter2");
     asking.header("x-request-id", "r-1").send().await;
     let line = world.larder.logged("/a?token=***&page=3").await;
     assert_eq!(line["status"], 200);
@@ -141,7 +147,10 @@ async fn the_log_says_what_happened_and_keeps_secrets() {
     assert_eq!(line["client"], "127.0.0.1");
     assert_eq!(line["verdict"], "miss");
     assert!(line["cache_status"].as_str().is_some_and(|c| c.starts_with("larder;")), "{line}");
-    assert!(line["duration_ms"].as_f64().is_some() && line["origin_ms"].as_f64().is_some(), "{line}");
+    assert!(
+        line["duration_ms"].as_f64().is_some() && line["origin_ms"].as_f64().is_some(),
+        "{line}"
+    );
     world.larder.explain_with("GET", "/a?token=hunter2", &[("cookie", "hunter2")]).await;
     let everything = format!("{:?}{}", world.larder.access_log(), world.larder.told());
     assert!(!everything.contains("hunter2"), "{everything}");
@@ -156,23 +165,29 @@ async fn the_log_can_be_turned_off() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_token_nobody_else_comes_in() {
-    let world = World::set_up(|s| s.admin("token = \"correct horse\"")).await;
+    let world = World::set_up(|s| s.admin("token = \"correct-horse\"")).await;
     let admin = world.larder.admin();
     for (method, target) in [
-        ("POST", "/purge"), ("PURGE", "/a"), ("GET", "/metrics"), ("GET", "/explain?url=/a"),
-        ("GET", "/entry?url=/a"), ("GET", "/stats"), ("GET", "/routes"), ("POST", "/reload"),
+        ("POST", "/purge"),
+        ("PURGE", "/a"),
+        ("GET", "/metrics"),
+        ("GET", "/explain?url=/a"),
+        ("GET", "/entry?url=/a"),
+        ("GET", "/stats"),
+        ("GET", "/routes"),
+        ("POST", "/reload"),
     ] {
-        for token in ["", "Bearer wrong", "Bearer correct hors", "Basic correct horse"] {
+        for token in ["", "Bearer wrong", "Bearer correct-hors", "Basic correct-horse"] {
             let reply = admin.asks(method, target).header("authorization", token).send().await;
             assert_eq!(reply.status, 401, "{method} {target} {token:?}");
         }
-        let asking = admin.asks(method, target).header("authorization", "Bearer correct horse");
+        let asking = admin.asks(method, target).header("authorization", "Bearer correct-horse");
         assert_ne!(asking.send().await.status, 401, "{method} {target}");
     }
     for target in ["/livez", "/readyz"] {
         assert_eq!(admin.get(target).await.status, 200, "{target}");
     }
-    assert!(!world.larder.told().contains("correct horse"));
+    assert!(!world.larder.told().contains("correct-horse"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,7 +211,8 @@ async fn pages_of_other_sites_cannot_purge() {
     world.origin.on("/a").replies(ok("x"));
     world.warm("/a").await;
     let admin = world.larder.admin();
-    let purge = |asking: crate::support::client::Asking| asking.json(&json!({ "all": true })).send();
+    let purge =
+        |asking: crate::support::client::Asking| asking.json(&json!({ "all": true })).send();
     let by_form = admin.asks("POST", "/purge").header("content-type", "text/plain");
     let by_form = by_form.content("{\"all\":true}").send().await;
     assert!([403, 415].contains(&by_form.status), "{}", by_form.status);
@@ -236,9 +252,10 @@ async fn a_new_configuration_is_taken_over_whole_or_not_at_all() {
     client.get("/a").await.expect(200, "0");
     client.get("/a").await.expect(200, "1");
 
-    std::fs::write(larder.file(), setup.clone().route("/a", "soft_ttl = \"never\"").text()).unwrap();
+    std::fs::write(larder.file(), setup.clone().route("/a", "soft_ttl = \"never\"").text())
+        .unwrap();
     let refused = larder.admin().asks("POST", "/reload").send().await;
-    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert_eq!(refused.status, 422, "{}", refused.text());
     assert!(refused.text().contains("soft_ttl"), "{}", refused.text());
     client.get("/a").await.expect(200, "2");
 

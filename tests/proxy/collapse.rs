@@ -82,7 +82,8 @@ async fn a_fill_goes_on_when_the_client_that_caused_it_leaves() {
     let _ = leaves.await;
     before_head.open();
 
-    let mut leaves = world.client.asks("GET", "/content").open_after(|| in_content.send("one ")).await;
+    let mut leaves =
+        world.client.asks("GET", "/content").open_after(|| in_content.send("one ")).await;
     leaves.text(4).await;
     drop(leaves);
     in_content.send("two");
@@ -122,7 +123,8 @@ async fn everybody_gets_their_own(
             })
             .await
     });
-    eventually("the origin has all of them at once", async || world.origin.saw("/me") == USERS).await;
+    eventually("the origin has all of them at once", async || world.origin.saw("/me") == USERS)
+        .await;
     gate.open();
     for (user, reply) in crowd.await.unwrap().into_iter().enumerate() {
         let reply = reply.expect(200, &format!("canary of {user}"));
@@ -134,7 +136,8 @@ async fn everybody_gets_their_own(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_private_is_shared_with_nobody_and_nobody_queues_for_it() {
-    everybody_gets_their_own(&[], |a, _| a.header("cache-control", "private, max-age=60"), true).await;
+    everybody_gets_their_own(&[], |a, _| a.header("cache-control", "private, max-age=60"), true)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,6 +223,27 @@ async fn variants_that_are_cold_at_once_are_one_request_each() {
         reply.expect(200, if n % 2 == 0 { "in de" } else { "in en" });
     }
     assert_eq!(world.origin.saw("/a"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_arrives_in_the_middle_of_a_variant_gets_all_of_it() {
+    let world = World::with(KEEPS).await;
+    let tap = Tap::new();
+    let told = tap.clone();
+    world.origin.on("/a").answers(move |asked| match asked.before {
+        0 => ok("").header("vary", "accept-language").told_by(&told),
+        _ => ok("asked again").header("vary", "accept-language"),
+    });
+    let german = || world.client.asks("GET", "/a").header("accept-language", "de");
+    let mut first = german().open_after(|| tap.send("one ")).await;
+    first.text(4).await;
+    let mut second = german().open().await;
+    assert_eq!(second.text(4).await, "one ");
+    tap.send("two");
+    tap.end();
+    assert_eq!(first.rest().await.text(), "two");
+    assert_eq!(second.rest().await.text(), "two");
+    assert_eq!(world.origin.saw("/a"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

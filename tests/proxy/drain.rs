@@ -19,7 +19,8 @@ async fn what_is_in_progress_is_finished_and_nothing_new_begun() {
         let client = world.client.clone();
         let waiting = tokio::spawn(async move { client.get("/waiting").await });
         let writing = tokio::spawn(world.client.asks("POST", "/writing").content("x").send());
-        let mut streaming = world.client.asks("GET", "/streaming").open_after(|| tap.send("one ")).await;
+        let mut streaming =
+            world.client.asks("GET", "/streaming").open_after(|| tap.send("one ")).await;
         streaming.text(4).await;
         for path in ["/waiting", "/writing"] {
             eventually(path, async || world.origin.saw(path) == 1).await;
@@ -37,7 +38,8 @@ async fn what_is_in_progress_is_finished_and_nothing_new_begun() {
         assert_eq!(streaming.rest().await.text(), "two");
         let status = world.larder.end(PATIENCE).await;
         assert_eq!(status.code(), Some(0), "{signal}");
-        let logged: Vec<_> = world.larder.access_log().iter().map(|l| l["path"].to_string()).collect();
+        let logged: Vec<_> =
+            world.larder.access_log().iter().map(|l| l["path"].to_string()).collect();
         assert_eq!(logged.len(), 3, "{signal}: the log is written to its end: {logged:?}");
     }
 }

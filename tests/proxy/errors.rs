@@ -33,10 +33,9 @@ async fn an_origin_that_refuses_connections_is_a_502() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_origin_that_does_not_answer_in_time_is_a_504() {
-    let world = World::set_up(|s| {
-        crate::everywhere(s, "soft_ttl = \"1h\"").origin("timeout = \"200ms\"")
-    })
-    .await;
+    let world =
+        World::set_up(|s| crate::everywhere(s, "soft_ttl = \"1h\"").origin("timeout = \"200ms\""))
+            .await;
     world.origin.on("/a").replies(ok("late").after(&Gate::closed()));
     for reply in world.client.crowd(20, "/a").await {
         is_a_problem(&reply, 504);
@@ -65,7 +64,10 @@ async fn errors_of_the_origin_come_through_as_they_are() {
     let world = World::with("soft_ttl = \"1h\"").await;
     for code in [400, 401, 403, 404, 409, 418, 429, 500, 501, 503] {
         let path = format!("/{code}");
-        world.origin.on(&path).replies(status(code).header("x-own", "kept").header("retry-after", "7"));
+        world
+            .origin
+            .on(&path)
+            .replies(status(code).header("x-own", "kept").header("retry-after", "7"));
         let reply = world.client.get(&path).await.expect(code, &code.to_string());
         assert_eq!((reply.field("x-own"), reply.field("retry-after")), ("kept", "7"), "{code}");
     }
@@ -82,7 +84,12 @@ async fn several_origins_are_asked_in_turn_and_one_that_is_gone_is_skipped() {
     for _ in 0..10 {
         larder.client().get("/a").await.expect(200, "x");
     }
-    assert!(first.saw("/a") >= 3 && second.saw("/a") >= 3, "{} {}", first.saw("/a"), second.saw("/a"));
+    assert!(
+        first.saw("/a") >= 3 && second.saw("/a") >= 3,
+        "{} {}",
+        first.saw("/a"),
+        second.saw("/a")
+    );
     first.stop().await;
     let before = second.saw("/a");
     for _ in 0..20 {

@@ -13,7 +13,7 @@ async fn what_was_fetched_once_is_served_without_the_origin_and_says_so() {
     assert_eq!(first.status().value("fwd"), Some("uri-miss"), "{:?}", first.status());
     assert!(first.status().has("stored"), "{:?}", first.status());
 
-    let second = world.client.get("/a").await.expect(200, "one");
+    let second = world.warm("/a").await.expect(200, "one");
     assert!(second.status().has("hit"), "{:?}", second.status());
     let ttl: i64 = second.status().value("ttl").unwrap().parse().unwrap();
     assert!((50..=60).contains(&ttl), "{ttl}");
@@ -61,9 +61,10 @@ async fn a_head_of_something_unknown_asks_the_origin_for_the_head_and_fills_noth
 async fn who_has_it_already_is_told_so_from_the_store() {
     let world = World::with("").await;
     let dated = "Sun, 06 Nov 1994 08:49:37 GMT";
-    world.origin.on("/a").replies(
-        ok("one").max_age(60).header("etag", "W/\"v1\"").header("last-modified", dated),
-    );
+    world
+        .origin
+        .on("/a")
+        .replies(ok("one").max_age(60).header("etag", "W/\"v1\"").header("last-modified", dated));
     world.warm("/a").await;
     for (field, value, expected) in [
         ("if-none-match", "\"v1\"", 304),
@@ -150,7 +151,8 @@ async fn the_origins_word_wins_unless_the_route_takes_it_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_meant_for_caches_of_this_kind_wins_over_what_is_meant_for_all() {
     let world = World::with("").await;
-    let answer = ok("one").header("cache-control", "no-store").header("cdn-cache-control", "max-age=60");
+    let answer =
+        ok("one").header("cache-control", "no-store").header("cdn-cache-control", "max-age=60");
     world.origin.on("/a").replies(answer);
     let answer = ok("one").max_age(60).header("cdn-cache-control", "no-store");
     world.origin.on("/b").replies(answer);

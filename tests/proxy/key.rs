@@ -17,7 +17,7 @@ async fn the_order_of_parameters_does_not_matter() {
     let world = echoing("").await;
     world.warm("/a?x=1&y=2").await;
     for same in ["/a?y=2&x=1", "/a?x=1&y=2"] {
-        assert!(world.client.get(same).await.is_hit(), "{same}");
+        assert!(world.client.get(same).await.is_shared(), "{same}");
     }
     assert_eq!(world.origin.saw("/a"), 1);
     for other in ["/a?x=2&y=1", "/a?x=1", "/a?x=1&y=2&z=3", "/a?X=1&y=2", "/a", "/a?x=1&x=1&y=2"] {
@@ -39,7 +39,7 @@ async fn ignored_parameters_neither_count_nor_reach_the_origin() {
     world.warm("/a?utm_source=x&q=1&ref=y").await;
     assert_eq!(world.origin.asked("/a")[0].target, "/a?q=1");
     for same in ["/a?q=1", "/a?q=1&utm_campaign=z", "/a?ref=other&q=1"] {
-        assert!(world.client.get(same).await.is_hit(), "{same}");
+        assert!(world.client.get(same).await.is_shared(), "{same}");
     }
     assert!(world.client.get("/a?q=2&utm_source=x").await.is_forwarded());
     assert_eq!(world.origin.saw("/a"), 2);
@@ -50,7 +50,7 @@ async fn only_named_parameters_count_and_reach_the_origin() {
     let world = echoing("query.only = [\"q\", \"page\"]").await;
     world.warm("/a?page=2&q=1&cachebuster=9").await;
     assert_eq!(world.origin.asked("/a")[0].target.matches('=').count(), 2);
-    assert!(world.client.get("/a?x=17&q=1&page=2").await.is_hit());
+    assert!(world.client.get("/a?x=17&q=1&page=2").await.is_shared());
     assert_eq!(world.origin.saw("/a"), 1);
 }
 
@@ -73,7 +73,7 @@ async fn spellings_of_one_host_share_an_entry() {
     let own = format!("api.test:{}", world.larder.address().port());
     for same in ["api.test", "API.TEST", "api.test:80", "api.test.", &own] {
         let reply = world.client.asks("GET", "/a").host(same).send().await;
-        assert!(reply.is_hit(), "{same}: {:?}", reply.status());
+        assert!(reply.is_shared(), "{same}: {:?}", reply.status());
     }
     assert_eq!(world.origin.saw("/a"), 1);
 }
@@ -85,9 +85,9 @@ async fn named_fields_are_part_of_the_key() {
     assert!(ask("one").await.is_forwarded());
     assert!(ask("two").await.is_forwarded());
     assert!(world.client.get("/a").await.is_forwarded(), "without it is different again");
-    assert!(ask("one").await.is_hit());
-    assert!(ask("two").await.is_hit());
-    assert!(world.client.get("/a").await.is_hit());
+    assert!(ask("one").await.is_shared());
+    assert!(ask("two").await.is_shared());
+    assert!(world.client.get("/a").await.is_shared());
     assert_eq!(world.origin.saw("/a"), 3);
 }
 
@@ -97,8 +97,8 @@ async fn named_cookies_are_part_of_the_key_and_others_are_not() {
     let ask = |cookies: &str| world.client.asks("GET", "/a").header("cookie", cookies).send();
     assert!(ask("currency=eur; session=1").await.is_forwarded());
     assert!(ask("currency=usd; session=1").await.is_forwarded());
-    assert!(ask("session=2; currency=eur").await.is_hit());
-    assert!(ask("currency=usd").await.is_hit());
+    assert!(ask("session=2; currency=eur").await.is_shared());
+    assert!(ask("currency=usd").await.is_shared());
     assert_eq!(world.origin.saw("/a"), 2);
 }
 
@@ -128,6 +128,6 @@ async fn routes_do_not_share_entries() {
     let ask = |host: &str| world.client.asks("GET", "/a").host(host).send();
     assert!(ask("one.test").await.is_forwarded());
     assert!(ask("two.test").await.is_forwarded());
-    assert!(ask("one.test").await.is_hit());
+    assert!(ask("one.test").await.is_shared());
     assert_eq!(world.larder.logged("/a").await["route"], "/a");
 }

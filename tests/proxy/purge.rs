@@ -8,8 +8,15 @@ use crate::support::wait::eventually;
 
 /// What there is to purge.
 const ALL: [&str; 9] = [
-    "/products", "/products?page=2&sort=up", "/products/7", "/products/7?full", "/products/8",
-    "/search?q=tea", "/search?q=milk", "/other", "/other/deep",
+    "/products",
+    "/products?page=2&sort=up",
+    "/products/7",
+    "/products/7?full",
+    "/products/8",
+    "/search?q=tea",
+    "/search?q=milk",
+    "/other",
+    "/other/deep",
 ];
 
 async fn stocked() -> World {
@@ -116,7 +123,12 @@ async fn a_soft_purge_serves_the_old_once_more_while_it_is_refreshed() {
         assert_eq!(told["verdict"], "serve-and-refresh", "{purge} {told}");
         for reply in world.client.crowd(20, "/products/7").await {
             let old = reply.is_stale();
-            assert!(old == (reply.text() == before), "{purge} {:?} {}", reply.status(), reply.text());
+            assert!(
+                old == (reply.text() == before),
+                "{purge} {:?} {}",
+                reply.status(),
+                reply.text()
+            );
         }
         let renewed = world.warm("/products/7").await;
         assert_ne!(renewed.text(), before, "{purge}");
@@ -144,7 +156,8 @@ async fn a_refresh_that_began_before_a_soft_purge_does_not_satisfy_it() {
         world.origin.saw("/a") == 3
     })
     .await;
-    eventually("and what it brought stays", async || world.client.get("/a").await.text() == "2").await;
+    eventually("and what it brought stays", async || world.client.get("/a").await.text() == "2")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -152,7 +152,8 @@ async fn a_tag_that_only_the_slow_answers_content_names_counts() {
     let (value, gate) = (Resource::new("old"), Gate::closed());
     let (current, held) = (value.clone(), gate.clone());
     world.origin.on(PATH).answers(move |asked| {
-        let answer = crate::support::origin::json(&format!("{{\"id\":7,\"v\":\"{}\"}}", current.get()));
+        let answer =
+            crate::support::origin::json(&format!("{{\"id\":7,\"v\":\"{}\"}}", current.get()));
         if asked.before == 0 { answer.after(&held) } else { answer }
     });
     let client = world.client.clone();
@@ -232,7 +233,8 @@ async fn who_asks_while_a_write_is_on_its_way_does_not_store_what_it_replaces() 
     world.warm(PATH).await.expect(200, "old");
     let asking = world.client.asks("PUT", PATH).content("x");
     let writing = tokio::spawn(asking.send());
-    eventually("the origin has the write", async || world.origin.saw_method("PUT", PATH) == 1).await;
+    eventually("the origin has the write", async || world.origin.saw_method("PUT", PATH) == 1)
+        .await;
     for _ in 0..10 {
         let text = world.client.get(PATH).await.text();
         assert!(text == "old" || text == "new", "before the answer either is right: {text}");

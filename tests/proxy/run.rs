@@ -23,7 +23,7 @@ async fn an_origin_and_an_address_are_enough() {
     let mut larder = Larder::spawn(["run", "--origin", &url, "--listen", "127.0.0.1:0"]);
     larder.until_it_listens(false).await;
     larder.client().get("/a").await.expect(200, "one");
-    assert!(larder.client().get("/a").await.is_hit(), "by the origin's own word");
+    assert!(larder.client().get("/a").await.is_shared(), "by the origin's own word");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +72,7 @@ tags = [\"product:{key}\"]
             (1, "localhost:8080"),
             (5, "tiemout"),
             (8, "lots"),
-            (12, "hard_ttl"),
+            (11, "hard_ttl"),
             (16, "catlog"),
             (17, "key"),
         ] {
@@ -125,7 +125,8 @@ async fn an_address_in_use_is_a_failure_that_names_it() {
 fn a_missing_variable_is_a_mistake() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("proxy.toml");
-    let text = Setup::before("http://127.0.0.1:3000").admin("token = \"${LARDER_NOT_THERE}\"").text();
+    let text =
+        Setup::before("http://127.0.0.1:3000").admin("token = \"${LARDER_NOT_THERE}\"").text();
     std::fs::write(&file, text).unwrap();
     let output = runs(&["check", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2));
@@ -168,7 +169,15 @@ async fn the_command_line_asks_a_running_process() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_needs_nothing() {
-    let mut larder = Larder::spawn(["demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--delay", "10ms"]);
+    let mut larder = Larder::spawn([
+        "demo",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+        "--delay",
+        "10ms",
+    ]);
     larder.until_it_listens(true).await;
     let client = larder.client();
     assert_eq!(client.get("/products/1").await.status, 200);

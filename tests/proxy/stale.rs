@@ -112,10 +112,8 @@ async fn an_origin_that_is_gone_is_covered_for_as_long_as_the_route_says() {
 async fn a_failing_origin_is_probed_once_and_then_left_alone() {
     for (keys, verdict) in [(SOON_STALE, "serve-and-refresh"), (SOON_GONE, "fetch")] {
         let keys = format!("{keys}\nstale_if_error = \"1h\"");
-        let world = World::set_up(|setup| {
-            setup.route("/a", &keys).origin("retry_after = \"1h\"")
-        })
-        .await;
+        let world =
+            World::set_up(|setup| setup.route("/a", &keys).origin("retry_after = \"1h\"")).await;
         world.origin.on("/a").answers(|asked| match asked.before {
             0 => ok("old"),
             _ => status(503),
@@ -138,8 +136,7 @@ async fn a_failing_origin_is_probed_once_and_then_left_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_origin_is_tried_again_after_a_while_and_believed_when_it_is_back() {
     let keys = format!("{SOON_GONE}\nstale_if_error = \"1h\"");
-    let world =
-        World::set_up(|s| s.route("/a", &keys).origin("retry_after = \"100ms\"")).await;
+    let world = World::set_up(|s| s.route("/a", &keys).origin("retry_after = \"100ms\"")).await;
     world.origin.on("/a").answers(|asked| match asked.before {
         0 => ok("old"),
         1..4 => status(503),
@@ -172,9 +169,11 @@ async fn without_cover_an_error_is_an_error() {
 async fn what_must_be_revalidated_is_never_served_stale() {
     let keys = "soft_ttl = \"1s\"\nhard_ttl = \"1h\"\nstale_if_error = \"1h\"";
     let world = World::with(keys).await;
-    for (path, directive) in
-        [("/a", "max-age=1, must-revalidate"), ("/b", "s-maxage=1"), ("/c", "max-age=1, proxy-revalidate")]
-    {
+    for (path, directive) in [
+        ("/a", "max-age=1, must-revalidate"),
+        ("/b", "s-maxage=1"),
+        ("/c", "max-age=1, proxy-revalidate"),
+    ] {
         world.origin.on(path).answers(move |asked| match asked.before {
             0 => ok("old").header("cache-control", directive),
             _ => status(503),
@@ -214,10 +213,9 @@ async fn what_was_not_there_is_not_served_stale() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refreshes_are_bounded_and_nobody_waits_for_one() {
-    let world = World::set_up(|setup| {
-        crate::everywhere(setup, SOON_STALE).origin("max_refreshes = 3")
-    })
-    .await;
+    let world =
+        World::set_up(|setup| crate::everywhere(setup, SOON_STALE).origin("max_refreshes = 3"))
+            .await;
     let gate = Gate::closed();
     let paths: Vec<_> = (0..10).map(|n| format!("/{n}")).collect();
     for path in &paths {

@@ -29,9 +29,10 @@ async fn tags_come_from_fields_and_stay_inside() {
         ("/b", "cache-tag", "one, two"),
         ("/c", "xkey", "one two"),
     ] {
-        world.origin.on(path).answers(move |asked| {
-            ok(asked.before.to_string()).header(field, value)
-        });
+        world
+            .origin
+            .on(path)
+            .answers(move |asked| ok(asked.before.to_string()).header(field, value));
         let first = world.client.get(path).await;
         assert_eq!(first.field(field), "", "clients do not see {field}");
         assert_eq!(world.warm(path).await.field(field), "");
@@ -49,7 +50,11 @@ async fn fields_with_tags_are_taken_off_what_is_not_stored_too() {
             ok("x").header("surrogate-key", "secret-structure").header("cache-control", "private"),
         );
         assert_eq!(world.client.get(path).await.field("surrogate-key"), "", "{path}");
-        assert_eq!(world.client.asks("POST", path).send().await.field("surrogate-key"), "", "{path}");
+        assert_eq!(
+            world.client.asks("POST", path).send().await.field("surrogate-key"),
+            "",
+            "{path}"
+        );
     }
 }
 
@@ -58,7 +63,10 @@ async fn tags_come_from_the_content() {
     let keys = "soft_ttl = \"1h\"\ntags = [\"product:{$.items[*].id}\", \"page:{$.page}\"]";
     let world = World::set_up(|s| s.route("/list", keys)).await;
     world.origin.on("/list").answers(|asked| {
-        body(&format!("{{\"page\":{},\"items\":[{{\"id\":7}},{{\"id\":\"eight\"}}]}}", asked.before))
+        body(&format!(
+            "{{\"page\":{},\"items\":[{{\"id\":7}},{{\"id\":\"eight\"}}]}}",
+            asked.before
+        ))
     });
     world.warm("/list").await;
     assert_eq!(tags_of(&world, "/list").await, json!(["product:7", "product:eight", "page:0"]));
@@ -99,7 +107,11 @@ async fn a_304_may_add_tags() {
     let world = World::with("soft_ttl = \"100ms\"\nhard_ttl = \"1h\"").await;
     world.origin.on("/a").answers(|asked| match asked.field("if-none-match") {
         "" => ok("x").header("etag", "\"v1\"").header("surrogate-key", "one"),
-        _ => ok("").code(304).header("etag", "\"v1\"").header("surrogate-key", "one two").max_age(3600),
+        _ => ok("")
+            .code(304)
+            .header("etag", "\"v1\"")
+            .header("surrogate-key", "one two")
+            .max_age(3600),
     });
     world.client.get("/a").await;
     world.larder.until_verdict("/a", "serve-and-refresh").await;

@@ -11,14 +11,15 @@ async fn each_variant_is_stored_beside_the_others() {
     world.origin.on("/a").answers(|asked| {
         ok(format!("in {}", asked.field("accept-language"))).header("vary", "Accept-Language")
     });
-    let ask = |language: &str| world.client.asks("GET", "/a").header("accept-language", language).send();
+    let ask =
+        |language: &str| world.client.asks("GET", "/a").header("accept-language", language).send();
     for language in ["de", "en", "fr"] {
         let first = ask(language).await.expect(200, &format!("in {language}"));
         assert!(first.is_forwarded(), "{:?}", first.status());
     }
     for language in ["fr", "de", "en"] {
         let again = ask(language).await.expect(200, &format!("in {language}"));
-        assert!(again.is_hit(), "{:?}", again.status());
+        assert!(again.is_shared(), "{:?}", again.status());
     }
     world.client.get("/a").await.expect(200, "in ");
     assert_eq!(world.origin.saw("/a"), 4, "no such field is a variant of its own");
@@ -31,7 +32,7 @@ async fn fields_that_it_does_not_vary_on_do_not_matter() {
     world.warm("/a").await;
     for agent in ["one", "two"] {
         let reply = world.client.asks("GET", "/a").header("user-agent", agent).send().await;
-        assert!(reply.is_hit(), "{agent}");
+        assert!(reply.is_shared(), "{agent}");
     }
     assert_eq!(world.origin.saw("/a"), 1);
 }
@@ -45,13 +46,18 @@ async fn several_vary_lines_count_together() {
             .header("vary", "X-Plan")
     });
     let ask = |language: &str, plan: &str| {
-        world.client.asks("GET", "/a").header("accept-language", language).header("x-plan", plan).send()
+        world
+            .client
+            .asks("GET", "/a")
+            .header("accept-language", language)
+            .header("x-plan", plan)
+            .send()
     };
     for (language, plan) in [("de", "free"), ("de", "paid"), ("en", "free"), ("en", "paid")] {
         ask(language, plan).await.expect(200, &format!("{language}/{plan}"));
     }
     for (language, plan) in [("de", "free"), ("de", "paid"), ("en", "free"), ("en", "paid")] {
-        assert!(ask(language, plan).await.expect(200, &format!("{language}/{plan}")).is_hit());
+        assert!(ask(language, plan).await.expect(200, &format!("{language}/{plan}")).is_shared());
     }
     assert_eq!(world.origin.saw("/a"), 4);
 }
@@ -85,9 +91,10 @@ async fn what_varies_on_credentials_is_never_served_to_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn variants_of_one_key_are_capped() {
     let world = World::with(&format!("{KEEPS}\nmax_variants = 4")).await;
-    world.origin.on("/a").answers(|asked| {
-        ok(asked.field("x-noise").to_owned()).header("vary", "x-noise")
-    });
+    world
+        .origin
+        .on("/a")
+        .answers(|asked| ok(asked.field("x-noise").to_owned()).header("vary", "x-noise"));
     let ask = |noise: usize| {
         let noise = noise.to_string();
         let asking = world.client.asks("GET", "/a").header("x-noise", &noise);
@@ -100,7 +107,7 @@ async fn variants_of_one_key_are_capped() {
     assert!(entries <= 5.0, "four variants, and the way to them: {entries}");
     let mut hits = 0;
     for noise in 0..4 {
-        hits += usize::from(ask(noise).await.is_hit());
+        hits += usize::from(ask(noise).await.is_shared());
     }
     assert_eq!(hits, 4, "the first are still served");
 }
@@ -109,8 +116,10 @@ async fn variants_of_one_key_are_capped() {
 async fn a_resource_may_come_to_vary_on_something_else() {
     let world = World::with("soft_ttl = \"1h\"").await;
     world.origin.on("/a").answers(|asked| {
-        let vary = if asked.field("accept-language") == "de" { "accept-language" } else { "accept" };
-        ok(format!("{} {}", asked.field("accept-language"), asked.field("accept"))).header("vary", vary)
+        let vary =
+            if asked.field("accept-language") == "de" { "accept-language" } else { "accept" };
+        ok(format!("{} {}", asked.field("accept-language"), asked.field("accept")))
+            .header("vary", vary)
     });
     for _ in 0..3 {
         for (language, accept) in [("de", "a/a"), ("en", "b/b"), ("fr", "c/c"), ("de", "b/b")] {

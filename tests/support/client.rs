@@ -76,7 +76,9 @@ fn empty() -> Sending {
 }
 
 fn full(content: &str) -> Sending {
-    Full::new(Bytes::copy_from_slice(content.as_bytes())).map_err(|never| match never {}).boxed_unsync()
+    Full::new(Bytes::copy_from_slice(content.as_bytes()))
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 /// A request about to be sent.
@@ -258,9 +260,15 @@ impl Reply {
         self.status().has("hit") && self.status().value("detail").is_some()
     }
 
-    /// Did somebody ask the origin for it?
+    /// Was the origin asked for this very request?
     pub(crate) fn is_forwarded(&self) -> bool {
-        self.status().value("fwd").is_some()
+        self.status().value("fwd").is_some() && !self.status().has("collapsed")
+    }
+
+    /// Was it answered by what the origin said to another request? Fresh from the store, or, when
+    /// it comes hard on that other request's heels, together with it.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.is_hit() || self.status().has("collapsed")
     }
 
     /// Fails unless it has this status and content.

@@ -33,7 +33,8 @@ impl Setup {
     }
 
     fn with_origin(origin: String) -> Self {
-        let tables = ["origin", "store", "admin", "limits", "log"].map(|name| (name, String::new()));
+        let tables =
+            ["origin", "store", "admin", "limits", "log"].map(|name| (name, String::new()));
         Self { origin, tables, ..Self::default() }
             .admin("listen = \"127.0.0.1:0\"")
             .log("level = \"larder=debug,info\"")
@@ -161,7 +162,8 @@ impl Larder {
     fn announced(&self, what: &str) -> Option<SocketAddr> {
         lines(&self.events).iter().find_map(|line| {
             let (before, address) = line.split_once("address=")?;
-            let is_admin = before.contains("admin listening") || address.contains("admin listening");
+            let is_admin =
+                before.contains("admin listening") || address.contains("admin listening");
             let wanted = line.contains(what) && is_admin == (what == "admin listening");
             let address = address.split_whitespace().next()?.trim_matches('"');
             if wanted { address.parse().ok() } else { None }
@@ -255,7 +257,8 @@ impl Larder {
     pub(crate) async fn logged(&self, target: &str) -> Value {
         let mut found = json!(null);
         eventually(&format!("{target} is in the access log"), async || {
-            found = self.access_log().into_iter().rfind(|l| l["path"] == target).unwrap_or_default();
+            found =
+                self.access_log().into_iter().rfind(|l| l["path"] == target).unwrap_or_default();
             !found.is_null()
         })
         .await;

@@ -198,9 +198,16 @@ pub(crate) struct Answer {
 enum Content {
     Whole(Bytes),
     /// This much of it is sent, then the connection closes.
-    CutAfter { whole: Bytes, sent: usize, chunked: bool },
+    CutAfter {
+        whole: Bytes,
+        sent: usize,
+        chunked: bool,
+    },
     /// This many bytes, made up as they are sent; with or without saying so in the head.
-    Endless { length: u64, announced: bool },
+    Endless {
+        length: u64,
+        announced: bool,
+    },
     Taps(Tap),
     /// 101, and everything comes back in upper case.
     Upgrade,
