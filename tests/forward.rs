@@ -6,6 +6,7 @@
 //! | `refusals` | is the ambiguous and malformed kept from the origin? |
 //! | `messages` | what of a request and a response arrives, and how? |
 //! | `http2` | the same by HTTP/2 |
+//! | `identity` | what does the key see, and what does the cache have to know? |
 //! | `streaming` | content, trailers, 100-continue, cut-off transfers |
 //! | `patience` | who is cut for being slow, and who is not? |
 //! | `upgrades` | who may open a tunnel? |
@@ -13,10 +14,13 @@
 //! | `pool` | connections to the origin: reused, capped, several servers |
 //! | `drains` | shutting down |
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod forward {
     mod drains;
     mod faults;
     mod http2;
+    mod identity;
     mod messages;
     mod patience;
     mod pool;

@@ -5,6 +5,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -110,17 +111,22 @@ pub(super) async fn run<S>(
             recognised,
     };
     let Ok(Ok(Some(protocol))) = recognised else { return };
-    let io = TokioIo::new(ClientIo::new(stream, prefix.freeze(), protocols.write_timeout));
+    let broken = Arc::new(AtomicBool::new(false));
+    let write_timeout = protocols.write_timeout;
+    let io = ClientIo::new(stream, prefix.freeze(), write_timeout, Arc::clone(&broken));
+    let io = TokioIo::new(io);
     let services = Arc::new(Spare::new(service));
     match protocol {
         Protocol::Http1 => {
-            let exchanges: Exchanges<S, Body> = exchanges(services, ends, &protocols, &drain);
+            let exchanges: Exchanges<S, Body> =
+                exchanges(services, ends, broken, &protocols, &drain);
             let connection = protocols.http1.serve_connection(io, exchanges).with_upgrades();
             attend(connection, &drain).await;
         }
         Protocol::Http2 => {
             let count = Arc::new(StreamCount::default());
-            let exchanges: Exchanges<S, Pieces> = exchanges(services, ends, &protocols, &drain);
+            let exchanges: Exchanges<S, Pieces> =
+                exchanges(services, ends, broken, &protocols, &drain);
             let connection = protocols.http2(Arc::clone(&count)).serve_connection(io, exchanges);
             attend_idle(connection, &drain, &count, protocols.header_timeout).await;
         }
@@ -151,6 +157,7 @@ async fn recognise(stream: &mut TcpStream, prefix: &mut BytesMut) -> io::Result<
 fn exchanges<S: Clone, B>(
     services: Arc<Spare<S>>,
     ends: (ClientAddr, LocalAddr),
+    broken: Arc<AtomicBool>,
     protocols: &Protocols,
     drain: &DrainWatch,
 ) -> Exchanges<S, B> {
@@ -159,6 +166,7 @@ fn exchanges<S: Clone, B>(
         ends,
         body_timeout: protocols.body_timeout,
         tunnels: drain.tunnels(),
+        broken,
         content: PhantomData,
     }
 }

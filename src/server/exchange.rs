@@ -4,12 +4,14 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body::Body as _;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use pin_project_lite::pin_project;
@@ -25,6 +27,8 @@ pub(super) struct Exchanges<S, B> {
     pub(super) ends: (ClientAddr, LocalAddr),
     pub(super) body_timeout: Duration,
     pub(super) tunnels: Tunnels,
+    /// Set when a response breaks off that only the end of the connection ends.
+    pub(super) broken: Arc<AtomicBool>,
     pub(super) content: PhantomData<fn() -> B>,
 }
 
@@ -44,6 +48,8 @@ where
         if head.extensions.get::<OnUpgrade>().is_some() {
             head.extensions.insert(self.tunnels.clone());
         }
+        // RFC 9112 §6.3: without chunks, content of unknown length ends with the connection.
+        let broken = (head.version == Version::HTTP_10).then(|| Arc::clone(&self.broken));
         let content = if content.is_end_stream() {
             Body::empty()
         } else {
@@ -55,6 +61,7 @@ where
                 service: Some(self.services.take()),
                 request: Some(Request::from_parts(head, content)),
             },
+            broken,
             content: PhantomData,
         }
     }
@@ -85,6 +92,7 @@ pin_project! {
         services: Arc<Spare<S>>,
         #[pin]
         stage: Stage<S, F>,
+        broken: Option<Arc<AtomicBool>>,
         content: PhantomData<fn() -> B>,
     }
 }
@@ -110,7 +118,13 @@ where
         loop {
             let answer = match this.stage.as_mut().project() {
                 StageView::Answering { answer } => {
-                    return answer.poll(cx).map_ok(|response| response.map(B::from));
+                    return Poll::Ready(Ok(match ready!(answer.poll(cx)) {
+                        Ok(response) => {
+                            let broken = this.broken.take();
+                            response.map(|content| B::from(told(content, broken)))
+                        }
+                        Err(never) => match never {},
+                    }));
                 }
                 StageView::Asking { service, request } => {
                     if let Some(service) = service {
@@ -131,5 +145,16 @@ where
             };
             this.stage.set(Stage::Answering { answer });
         }
+    }
+}
+
+/// `content`, setting `broken` if it breaks off.
+fn told(content: Body, broken: Option<Arc<AtomicBool>>) -> Body {
+    match broken {
+        Some(broken) if !content.is_whole() => Body::streaming(content.map_err(move |error| {
+            broken.store(true, Ordering::Relaxed);
+            error
+        })),
+        _ => content,
     }
 }

@@ -4,10 +4,13 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
@@ -29,6 +32,8 @@ pub(super) struct ClientIo {
     /// Runs while a write waits, and while closing. Made when first needed, then kept.
     timer: Option<Pin<Box<Sleep>>>,
     state: State,
+    /// A response broke off whose end only the end of the connection can tell.
+    broken: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +47,15 @@ enum State {
 }
 
 impl ClientIo {
-    pub(super) const fn new(stream: TcpStream, prefix: Bytes, write_timeout: Duration) -> Self {
-        Self { stream, prefix, write_timeout, timer: None, state: State::Moving }
+    /// If `broken` is set when this is dropped, the connection is reset instead of closed: to a
+    /// client of HTTP/1.0, a close would look like the end of a whole response.
+    pub(super) const fn new(
+        stream: TcpStream,
+        prefix: Bytes,
+        write_timeout: Duration,
+        broken: Arc<AtomicBool>,
+    ) -> Self {
+        Self { stream, prefix, write_timeout, timer: None, state: State::Moving, broken }
     }
 
     fn set_timer(&mut self, after: Duration) {
@@ -74,6 +86,14 @@ impl ClientIo {
         }
         ready!(self.poll_timer(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing in")))
+    }
+}
+
+impl Drop for ClientIo {
+    fn drop(&mut self) {
+        if self.broken.load(Ordering::Relaxed) {
+            let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        }
     }
 }
 

@@ -9,6 +9,11 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Connections that the kernel keeps for us while all seats are taken, or while we restart.
 const BACKLOG: i32 = 4096;
+/// What the kernel takes from us beyond what it has sent. Without this bound it takes megabytes,
+/// asks for more only when a third of them is gone, and a client that moves slowly looks like one
+/// that has stopped.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 64 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -33,8 +38,7 @@ pub(super) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, client)) => {
-                // Responses are written whole; waiting for more to send only adds latency.
-                let _ = SockRef::from(&stream).set_tcp_nodelay(true);
+                prepare(&stream);
                 return (stream, client);
             }
             Err(error) if concerns_one_connection(&error) => {}
@@ -45,6 +49,15 @@ pub(super) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             }
         }
     }
+}
+
+/// Options that serve well and that nothing depends on: a system that refuses one is served too.
+fn prepare(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    // Responses are written whole; waiting for more to send only adds latency.
+    let _ = socket.set_tcp_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_notsent_lowat(UNSENT);
 }
 
 /// The client gave up before it was accepted. All else (EMFILE, ENFILE, ENOMEM …) comes back at

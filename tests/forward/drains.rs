@@ -22,7 +22,7 @@ async fn what_is_in_flight_finishes_and_nothing_new_is_taken() {
     let go = Arc::new(Notify::new());
     let sign = Arc::clone(&go);
     let origin = Origin::start(move |_| halves(&sign)).await;
-    let mut proxy = Proxy::start(&origin).await;
+    let mut proxy = Proxy::start(&origin);
     let address = proxy.address;
     let mut idle = proxy.connect().await;
     let mut client = proxy.connect().await;
@@ -54,7 +54,7 @@ async fn a_kept_connection_is_told_to_close_with_its_last_response() {
         steps
     })
     .await;
-    let mut proxy = Proxy::start(&origin).await;
+    let mut proxy = Proxy::start(&origin);
     let mut client = proxy.connect().await;
     client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     eventually("it is in flight", || origin.received().len() == 1).await;
@@ -83,7 +83,7 @@ async fn what_is_left_at_the_deadline_is_cut_and_counted() {
     .await;
     let mut settings = settings(&[origin.address]);
     settings.limits.drain_timeout = Duration::from_millis(300);
-    let mut proxy = Proxy::with(settings).await;
+    let mut proxy = Proxy::with(settings);
     let mut stuck = proxy.connect().await;
     stuck.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     let mut tunnel = proxy.connect().await;

@@ -12,7 +12,7 @@ async fn nobody() -> std::net::SocketAddr {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_origin_that_is_down_is_a_502() {
-    let proxy = Proxy::with(settings(&[nobody().await])).await;
+    let proxy = Proxy::with(settings(&[nobody().await]));
     let reply = proxy.get("/").await;
     assert_eq!(reply.status, 502);
     let problem = reply.problem();
@@ -28,7 +28,7 @@ async fn an_origin_that_hangs_is_a_504() {
     let origin = Origin::start(|_| vec![Step::Hang]).await;
     let mut settings = settings(&[origin.address]);
     settings.origin.timeout = Duration::from_millis(300);
-    let proxy = Proxy::with(settings).await;
+    let proxy = Proxy::with(settings);
     let reply = proxy.get("/").await;
     assert_eq!((reply.status, &reply.problem()["fault"]), (504, &"origin_timeout".into()));
     eventually("it is left", || origin.open() == 0).await;
@@ -38,7 +38,7 @@ async fn an_origin_that_hangs_is_a_504() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_safe_request_is_asked_once_more_and_a_write_never() {
     let origin = Origin::start(|_| vec![Step::Close]).await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     let reply = proxy.get("/").await;
     assert_eq!((reply.status, &reply.problem()["fault"]), (502, &"origin_broken".into()));
     assert_eq!(origin.received().len(), 2);
@@ -73,7 +73,7 @@ async fn a_response_that_is_not_plain_http_is_a_502_and_its_connection_not_used_
         "SSH-2.0-OpenSSH_9.6\r\n",
     ] {
         let origin = Origin::start(move |_| vec![write(response), Step::Hang]).await;
-        let proxy = Proxy::start(&origin).await;
+        let proxy = Proxy::start(&origin);
         let reply = proxy.get("/").await;
         assert_eq!(reply.status, 502, "{response:?}: {reply:?}");
         assert_eq!(reply.problem()["fault"], "origin_malformed", "{response:?}");
@@ -93,7 +93,7 @@ async fn bytes_after_a_response_never_become_the_next_one() {
             false => vec![write(response)],
         })
         .await;
-        let proxy = Proxy::start(&origin).await;
+        let proxy = Proxy::start(&origin);
         for _ in 0..3 {
             let reply = proxy.get("/").await;
             assert!(!reply.text().contains("evil"), "{response:?}: {reply:?}");
@@ -112,7 +112,7 @@ async fn interim_responses_are_skipped_and_the_final_one_is_the_answer() {
         ]
     })
     .await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     let reply = proxy.get("/").await;
     assert_eq!((reply.status, reply.text().as_str()), (200, "x"));
     assert!(reply.field("link").is_empty());

@@ -39,7 +39,7 @@ fn empty() -> Full<Bytes> {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_come_through_on_one_connection() {
     let origin = Origin::start(|r| ok(r.line())).await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     let mut client = connect(&proxy).await;
     let answers = (0..20).map(|i| {
         let mut client = client.clone();
@@ -67,7 +67,7 @@ async fn requests_come_through_on_one_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_differs_from_the_authority_is_refused() {
     let origin = Origin::start(|_| ok("x")).await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     let mut client = connect(&proxy).await;
     let request = get("http://a.test/").header("host", "b.test").body(empty()).unwrap();
     let response = send(&mut client, request).await;
@@ -82,7 +82,7 @@ async fn a_host_that_differs_from_the_authority_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_are_the_same_as_in_http_1() {
     let origin = Origin::start(|_| ok("x")).await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     let mut client = connect(&proxy).await;
     for (name, request, status) in [
         ("trace", Request::builder().method("TRACE").uri("http://a.test/"), 405),
@@ -102,7 +102,7 @@ async fn refusals_are_the_same_as_in_http_1() {
 #[tokio::test(flavor = "multi_thread")]
 async fn cookies_are_joined_on_one_line() {
     let origin = Origin::start(|_| ok("x")).await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     let mut client = connect(&proxy).await;
     let request = get("http://a.test/").header("cookie", "a=1").header("cookie", "b=2");
     send(&mut client, request.body(empty()).unwrap()).await;
@@ -112,7 +112,7 @@ async fn cookies_are_joined_on_one_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scheme_that_the_client_made_up_is_not_believed() {
     let origin = Origin::start(|_| ok("x")).await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     let mut client = connect(&proxy).await;
     let request = get("https://a.test/").body(empty()).unwrap();
     assert_eq!(send(&mut client, request).await.status(), 200);
@@ -124,7 +124,7 @@ async fn a_preface_that_stops_half_way_is_cut() {
     let origin = Origin::start(|_| ok("x")).await;
     let mut settings = settings(&[origin.address]);
     settings.limits.header_timeout = Duration::from_millis(300);
-    let proxy = Proxy::with(settings).await;
+    let proxy = Proxy::with(settings);
     for half in ["", "PRI", "PRI * HTTP/2.0\r\n\r\nSM\r\n"] {
         let mut client = proxy.connect().await;
         client.send(half).await;
@@ -137,7 +137,7 @@ async fn a_connection_without_requests_is_told_to_go() {
     let origin = Origin::start(|_| ok("x")).await;
     let mut settings = settings(&[origin.address]);
     settings.limits.header_timeout = Duration::from_millis(300);
-    let proxy = Proxy::with(settings).await;
+    let proxy = Proxy::with(settings);
     // One that says hello and no more, and one that has had its request.
     let mut silent = TcpStream::connect(proxy.address).await.unwrap();
     silent.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
@@ -157,7 +157,7 @@ async fn a_stream_whose_window_stays_shut_is_reset_and_the_others_go_on() {
         Origin::start(move |r| ok(if r.line().contains("/large") { &large } else { "x" })).await;
     let mut settings = settings(&[origin.address]);
     settings.limits.write_timeout = Duration::from_millis(500);
-    let proxy = Proxy::with(settings).await;
+    let proxy = Proxy::with(settings);
     let mut client = connect(&proxy).await;
     let request = get("http://a.test/large").body(empty()).unwrap();
     let stuck = send(&mut client, request).await;
@@ -174,7 +174,7 @@ async fn a_large_response_arrives_whole() {
     let large: String = ('a'..='z').cycle().take(3 * 1024 * 1024 + 17).collect();
     let expected = large.clone();
     let origin = Origin::start(move |_| ok(&large)).await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     let mut client = connect(&proxy).await;
     let response = send(&mut client, get("http://a.test/").body(empty()).unwrap()).await;
     let content = response.into_body().collect().await.unwrap().to_bytes();
@@ -190,7 +190,7 @@ async fn a_cut_off_response_is_a_reset_stream() {
         ]
     })
     .await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     let mut client = connect(&proxy).await;
     let response = send(&mut client, get("http://a.test/").body(empty()).unwrap()).await;
     assert_eq!(response.status(), 200);

@@ -8,7 +8,7 @@ use super::support::{Origin, Proxy, ok, settings, write};
 #[tokio::test(flavor = "multi_thread")]
 async fn names_of_one_host_reach_the_origin_as_one() {
     let origin = Origin::start(|_| ok("x")).await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     for (sent, seen) in [
         ("a.test", "a.test"),
         ("A.TEST", "a.test"),
@@ -25,7 +25,7 @@ async fn names_of_one_host_reach_the_origin_as_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn path_and_query_arrive_byte_for_byte() {
     let origin = Origin::start(|_| ok("x")).await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     for path in [
         "/",
         "//",
@@ -40,7 +40,8 @@ async fn path_and_query_arrive_byte_for_byte() {
         "/?a=1&a=2&b",
         "/a?b?c",
         "/a?",
-        "/{x}|^`",
+        "/{x}",
+        "/?a|b^`",
         "/a//b",
         "/.",
         "/a%00",
@@ -54,7 +55,7 @@ async fn path_and_query_arrive_byte_for_byte() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_host_in_the_target_replaces_the_host_field() {
     let origin = Origin::start(|_| ok("x")).await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     for (target, line) in [
         ("http://b.test/x?y", "GET /x?y HTTP/1.1"),
         ("http://B.test:80", "GET / HTTP/1.1"),
@@ -78,7 +79,7 @@ async fn what_concerns_one_connection_stays_on_it() {
         )]
     })
     .await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     let reply = proxy
         .tell(
             "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive, X-Listed\r\nX-Listed: 1\r\n\
@@ -112,7 +113,7 @@ async fn what_concerns_one_connection_stays_on_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_cannot_say_who_it_is_or_what_it_asked_for() {
     let origin = Origin::start(|_| ok("x")).await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     let names = [
         "X-Forwarded-For",
         "X-Forwarded-Host",
@@ -149,7 +150,7 @@ async fn a_trusted_proxy_is_believed_and_continued() {
     let mut settings = settings(&[origin.address]);
     settings.limits.trusted_proxies =
         vec![Network { address: "127.0.0.0".parse().unwrap(), bits: 8 }];
-    let proxy = Proxy::with(settings).await;
+    let proxy = Proxy::with(settings);
     proxy
         .tell(
             "GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n\
@@ -167,7 +168,7 @@ async fn a_trusted_proxy_is_believed_and_continued() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_comes_round_again_is_stopped() {
     let origin = Origin::start(|_| ok("x")).await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     proxy.tell("GET / HTTP/1.1\r\nHost: a.test\r\nVia: 1.1 other, 1.0 larder\r\n\r\n").await;
     let seen = origin.only();
     let via = seen.field("via");
@@ -191,7 +192,7 @@ async fn the_origin_can_be_told_another_host() {
     ] {
         let mut settings = settings(&[origin.address]);
         settings.origin.host = policy;
-        let proxy = Proxy::with(settings).await;
+        let proxy = Proxy::with(settings);
         proxy.get("/").await;
         let received = origin.received();
         let last = received.last().unwrap();
@@ -203,7 +204,7 @@ async fn the_origin_can_be_told_another_host() {
 #[tokio::test(flavor = "multi_thread")]
 async fn options_goes_as_far_as_max_forwards_says() {
     let origin = Origin::start(|_| ok("x")).await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     let options = |target: &str, left: u8| {
         format!("OPTIONS {target} HTTP/1.1\r\nHost: a.test\r\nMax-Forwards: {left}\r\n\r\n")
     };
@@ -218,7 +219,7 @@ async fn options_goes_as_far_as_max_forwards_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn content_of_a_get_is_passed_on_and_framed_once() {
     let origin = Origin::start(|_| ok("x")).await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     for framing in [
         "Content-Length: 5\r\n\r\nhello",
         "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
@@ -235,7 +236,7 @@ async fn a_client_of_1_0_gets_an_answer_that_ends_with_its_connection() {
         vec![write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")]
     })
     .await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     let reply = proxy.tell("GET / HTTP/1.0\r\n\r\n").await;
     assert_eq!((reply.status, reply.text().as_str()), (200, "hello"));
     assert!(reply.field("transfer-encoding").is_empty());
@@ -248,7 +249,7 @@ async fn a_client_of_1_0_gets_an_answer_that_ends_with_its_connection() {
 async fn the_answer_to_head_keeps_its_length_and_has_no_content() {
     let origin =
         Origin::start(|_| vec![write("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n")]).await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     let mut client = proxy.connect().await;
     let head = "HEAD / HTTP/1.1\r\nHost: a.test\r\n\r\n";
     for _ in 0..2 {
@@ -257,4 +258,27 @@ async fn the_answer_to_head_keeps_its_length_and_has_no_content() {
         assert!(head.contains("content-length: 5\r\n"), "{head}");
     }
     assert_eq!(origin.connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_for_one_request_is_not_said_for_the_next() {
+    let origin = Origin::start(|_| ok("x")).await;
+    let mut settings = settings(&[origin.address]);
+    settings.limits.trusted_proxies =
+        vec![Network { address: "127.0.0.1".parse().unwrap(), bits: 32 }];
+    let proxy = Proxy::with(settings);
+    let mut client = proxy.connect().await;
+    for (host, proto) in
+        [("a.test", "http"), ("b.test", "http"), ("b.test", "https"), ("b.test", "http")]
+    {
+        client
+            .send(format!("GET / HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Proto: {proto}\r\n\r\n"))
+            .await;
+        assert_eq!(client.reply().await.status, 200);
+        let received = origin.received();
+        let last = received.last().unwrap();
+        assert_eq!(last.field("host"), [host]);
+        let element = format!("for=127.0.0.1;host={host};proto={proto}");
+        assert_eq!(last.field("forwarded"), [element.as_str()]);
+    }
 }

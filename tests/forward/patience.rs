@@ -15,7 +15,7 @@ async fn a_client_that_says_nothing_is_closed() {
     let origin = Origin::start(|_| ok("x")).await;
     let mut settings = settings(&[origin.address]);
     settings.limits.header_timeout = SHORT;
-    let proxy = Proxy::with(settings).await;
+    let proxy = Proxy::with(settings);
     let start = Instant::now();
     assert!(proxy.connect().await.is_closed().await);
     assert!(start.elapsed() >= SHORT);
@@ -31,7 +31,7 @@ async fn a_client_that_drips_its_head_is_closed_all_the_same() {
     let origin = Origin::start(|_| ok("x")).await;
     let mut settings = settings(&[origin.address]);
     settings.limits.header_timeout = SHORT;
-    let proxy = Proxy::with(settings).await;
+    let proxy = Proxy::with(settings);
     let mut client = proxy.connect().await;
     let start = Instant::now();
     client.send("GET / HTTP/1.1\r\nHost: a.test\r\n").await;
@@ -54,7 +54,7 @@ async fn content_that_stops_arriving_is_answered_408() {
     let origin = Origin::start(|_| ok("x")).await;
     let mut settings = settings(&[origin.address]);
     settings.limits.body_timeout = SHORT;
-    let proxy = Proxy::with(settings).await;
+    let proxy = Proxy::with(settings);
     let mut client = proxy.connect().await;
     client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\nhello").await;
     let reply = client.reply().await;
@@ -72,7 +72,7 @@ async fn content_that_drips_steadily_is_not_cut_by_anybody() {
     settings.limits.body_timeout = SHORT;
     // The origin's time for its answer begins when it has been sent the last piece.
     settings.origin.timeout = SHORT;
-    let proxy = Proxy::with(settings).await;
+    let proxy = Proxy::with(settings);
     let mut client = proxy.connect().await;
     client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\n").await;
     for _ in 0..10 {
@@ -100,7 +100,7 @@ async fn a_client_that_takes_nothing_in_is_cut_and_the_origin_with_it() {
     let origin = Origin::start(move |_| ok(&large)).await;
     let mut settings = settings(&[origin.address]);
     settings.limits.write_timeout = SHORT;
-    let proxy = Proxy::with(settings).await;
+    let proxy = Proxy::with(settings);
     let client = slow_reader(&proxy).await;
     eventually("the origin is asked", || origin.received().len() == 1).await;
     eventually("the exchange is given up", || proxy.admit.in_progress() == 0).await;
@@ -115,7 +115,7 @@ async fn a_slow_client_that_moves_is_not_cut() {
     let origin = Origin::start(move |_| ok(&large)).await;
     let mut settings = settings(&[origin.address]);
     settings.limits.write_timeout = SHORT;
-    let proxy = Proxy::with(settings).await;
+    let proxy = Proxy::with(settings);
     let mut client = slow_reader(&proxy).await;
     let start = Instant::now();
     let (mut taken, mut piece) = (0, vec![0; 1024 * 1024]);
@@ -140,7 +140,7 @@ async fn an_origin_that_stops_in_the_middle_aborts_the_transfer() {
     .await;
     let mut settings = settings(&[origin.address]);
     settings.origin.timeout = SHORT;
-    let proxy = Proxy::with(settings).await;
+    let proxy = Proxy::with(settings);
     let reply = proxy.get("/").await;
     assert_eq!((reply.status, reply.whole), (200, false));
     eventually("the origin is left", || origin.open() == 0).await;
@@ -151,7 +151,7 @@ async fn more_requests_than_allowed_are_told_to_come_back() {
     let origin = Origin::start(|_| vec![Step::Hang]).await;
     let mut settings = settings(&[origin.address]);
     settings.limits.max_requests = 1;
-    let proxy = Proxy::with(settings).await;
+    let proxy = Proxy::with(settings);
     let mut first = proxy.connect().await;
     first.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     eventually("the first is in progress", || proxy.admit.in_progress() == 1).await;
@@ -165,7 +165,7 @@ async fn more_connections_than_allowed_wait_for_a_seat() {
     let origin = Origin::start(|_| ok("x")).await;
     let mut settings = settings(&[origin.address]);
     settings.limits.max_connections = 1;
-    let proxy = Proxy::with(settings).await;
+    let proxy = Proxy::with(settings);
     let mut seated = proxy.connect().await;
     seated.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     assert_eq!(seated.reply().await.status, 200);

@@ -10,7 +10,7 @@ use super::support::{Origin, Proxy, Step, eventually, ok, settings, write};
 #[tokio::test(flavor = "multi_thread")]
 async fn one_connection_serves_one_request_after_another() {
     let origin = Origin::start(|_| ok("x")).await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     for _ in 0..20 {
         assert_eq!(proxy.get("/").await.status, 200);
     }
@@ -23,7 +23,7 @@ async fn there_are_never_more_connections_than_allowed() {
     let origin = Origin::start(|_| ok("x")).await;
     let mut settings = settings(&[origin.address]);
     settings.origin.max_connections = 3;
-    let proxy = Arc::new(Proxy::with(settings).await);
+    let proxy = Arc::new(Proxy::with(settings));
     let asking = (0..60).map(|_| {
         let proxy = Arc::clone(&proxy);
         tokio::spawn(async move { proxy.get("/").await.status })
@@ -51,7 +51,7 @@ async fn who_waits_too_long_for_a_connection_is_told_to_come_back() {
     let mut settings = settings(&[origin.address]);
     settings.origin.max_connections = 1;
     settings.origin.queue_timeout = Duration::from_millis(200);
-    let proxy = Proxy::with(settings).await;
+    let proxy = Proxy::with(settings);
     let mut slow = proxy.connect().await;
     slow.send("GET /slow HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     eventually("the slow one is in progress", || origin.received().len() == 1).await;
@@ -71,7 +71,7 @@ async fn servers_are_asked_in_turn_and_one_that_is_down_is_passed_over() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         listener.local_addr().unwrap()
     };
-    let proxy = Proxy::with(settings(&[one.address, down, two.address])).await;
+    let proxy = Proxy::with(settings(&[one.address, down, two.address]));
     for i in 0..12 {
         // Content that was lent to a connection that could not be opened is lent again.
         let post = format!("POST /{i} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhello");
@@ -91,7 +91,7 @@ async fn a_connection_the_origin_closed_meanwhile_costs_nobody_an_error() {
         steps
     })
     .await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     for _ in 0..50 {
         assert_eq!(proxy.get("/").await.status, 200);
     }

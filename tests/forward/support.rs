@@ -302,11 +302,11 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    pub(super) async fn start(origin: &Origin) -> Self {
-        Self::with(settings(&[origin.address])).await
+    pub(super) fn start(origin: &Origin) -> Self {
+        Self::with(settings(&[origin.address]))
     }
 
-    pub(super) async fn with(settings: Settings) -> Self {
+    pub(super) fn with(settings: Settings) -> Self {
         let listener = server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let Settings { limits, origin } = settings;

@@ -18,7 +18,7 @@ fn echo() -> Vec<Step> {
 #[tokio::test(flavor = "multi_thread")]
 async fn both_sides_are_joined_once_the_origin_agrees() {
     let origin = Origin::start(|_| echo()).await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     let mut client = proxy.connect().await;
     // Sent early: it waits until there is a tunnel.
     client.send(format!("{ASK}early ")).await;
@@ -51,7 +51,7 @@ async fn without_a_101_what_follows_is_the_next_request() {
         }
     })
     .await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     let mut client = proxy.connect().await;
     client.send(format!("{ASK}GET /next HTTP/1.1\r\nHost: a.test\r\nX-Real-IP: 1\r\n\r\n")).await;
     let reply = client.reply().await;
@@ -65,7 +65,7 @@ async fn without_a_101_what_follows_is_the_next_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn http_is_not_tunnelled_and_not_every_asking_is_an_upgrade() {
     let origin = Origin::start(|_| ok("plain")).await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     for (name, request) in [
         (
             "h2c",
@@ -101,7 +101,7 @@ async fn a_101_unasked_or_to_something_else_is_no_answer() {
         ]
     })
     .await;
-    let proxy = Proxy::start(&origin).await;
+    let proxy = Proxy::start(&origin);
     let unasked = proxy.get("/").await;
     assert_eq!((unasked.status, &unasked.problem()["fault"]), (502, &"origin_malformed".into()));
     let other = proxy.tell(ASK).await;
@@ -115,7 +115,7 @@ async fn a_tunnel_counts_as_a_connection_to_the_origin() {
     let mut settings = settings(&[origin.address]);
     settings.origin.max_connections = 1;
     settings.origin.queue_timeout = std::time::Duration::from_millis(200);
-    let proxy = Proxy::with(settings).await;
+    let proxy = Proxy::with(settings);
     let mut client = proxy.connect().await;
     client.send(ASK).await;
     assert_eq!(client.head().await.split(' ').nth(1), Some("101"));

@@ -181,8 +181,14 @@ impl Waiting<'_> {
     /// Something stale, instead of an error.
     fn instead(&self, why: StaleReason) -> Option<Response<Body>> {
         let entry = self.stale.as_ref()?;
+        // What was invalidated while this waited must not be what it gets.
+        let now = self.means.now();
+        let standing = self.means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
+        if standing == Standing::Invalidated {
+            return None;
+        }
         self.means.metrics.stale_if_error(self.asked.route.index);
-        Some(deliver::entry(self.asked, entry, Served::Stale(why), self.means.now()))
+        Some(deliver::entry(self.asked, entry, Served::Stale(why), now))
     }
 }
 

@@ -28,8 +28,8 @@ use crate::key::Key;
 use crate::key::tags::{self, TagFault};
 use crate::layers::collapse::content::{Content, End, Pushed};
 use crate::layers::collapse::{Found, Lead, Settlement, Shared};
-use crate::ledger::Position;
 use crate::ledger::name::Belongs;
+use crate::ledger::{Position, Standing};
 use crate::peer::CloseDelimited;
 use crate::plan::response::{Answer, Asked as AskedOrigin, settle};
 use crate::plan::{NotShared, Outcome};
@@ -329,11 +329,14 @@ impl<S: Origin> Fill<S> {
             entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags);
             Some(Arc::new(entry))
         };
-        let entry = complete();
-        if entry.is_none() {
+        let Some(entry) = complete() else {
             self.note_unshareable();
-        }
-        entry
+            return None;
+        };
+        // Nobody would use it, and it might take the place of one that is newer.
+        let now = self.means.now();
+        let standing = self.means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
+        (standing != Standing::Invalidated).then_some(entry)
     }
 
     /// The tags known from the head, and those that only the content tells; `None` if they cannot
@@ -403,7 +406,10 @@ impl<S: Origin> Fill<S> {
         moment: Moment,
         held: lease::Held,
     ) {
-        self.note_unshareable();
+        // What only this client asked for says nothing about what others would get.
+        if !why.is_the_askers() {
+            self.note_unshareable();
+        }
         self.refreshed(RefreshResult::Dropped);
         if let Some(lead) = self.lead.take() {
             lead.settle(Settlement::Unshareable);

@@ -32,8 +32,10 @@ use content::Content;
 /// Flights by key. Spread over shards, so that cold keys do not queue for one lock.
 #[derive(Debug)]
 pub struct Flights {
-    shards: Box<[Mutex<HashMap<Digest, Arc<Flight>>>]>,
+    shards: Box<[Mutex<Shard>]>,
 }
+
+type Shard = HashMap<Digest, Arc<Flight>>;
 
 /// One fill under way.
 #[derive(Debug)]
@@ -159,7 +161,7 @@ impl Flights {
         self.len() == 0
     }
 
-    fn shard(&self, digest: Digest) -> MutexGuard<'_, HashMap<Digest, Arc<Flight>>> {
+    fn shard(&self, digest: Digest) -> MutexGuard<'_, Shard> {
         let at = usize::from(digest.0[0]) % self.shards.len();
         lock(&self.shards[at])
     }

@@ -69,9 +69,32 @@ pub(super) fn prepare(
     };
     let received = request.version();
     let headers = request.headers_mut();
-    let takes_trailers = seen.hop && asks_for_trailers(headers, &options);
+    rewrite(headers, &seen, &options, trusted, received);
+    headers.remove(header::HOST);
+    headers.append(header::HOST, host);
+    introduction.write(headers, &scheme);
+    rules.marks.sign(headers, received);
+    if let Some(handshake) = &handshake {
+        handshake.write(headers);
+    }
+    Ok(Next::Forward { handshake })
+}
+
+/// Removes what must not go on, and joins what should have been one.
+fn rewrite(
+    headers: &mut HeaderMap,
+    seen: &Seen,
+    options: &[HeaderName],
+    trusted: bool,
+    received: Version,
+) {
     if seen.hop {
-        hop::strip(headers, &options);
+        let takes_trailers = asks_for_trailers(headers, options);
+        hop::strip(headers, options);
+        if takes_trailers {
+            headers.append(header::TE, HeaderValue::from_static("trailers"));
+            headers.append(header::CONNECTION, HeaderValue::from_static("te"));
+        }
     }
     if seen.trailer {
         // A client's trailers are not passed on: nobody could have checked them in time.
@@ -83,18 +106,6 @@ pub(super) fn prepare(
     if seen.cookies > 1 && received >= Version::HTTP_2 {
         join_cookies(headers);
     }
-    headers.remove(header::HOST);
-    headers.append(header::HOST, host);
-    introduction.write(headers, &scheme);
-    rules.marks.sign(headers, received);
-    if takes_trailers {
-        headers.append(header::TE, HeaderValue::from_static("trailers"));
-        headers.append(header::CONNECTION, HeaderValue::from_static("te"));
-    }
-    if let Some(handshake) = &handshake {
-        handshake.write(headers);
-    }
-    Ok(Next::Forward { handshake })
 }
 
 fn check_method(method: &Method) -> Result<(), ClientFault> {
