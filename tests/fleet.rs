@@ -6,6 +6,7 @@
 //! | `write.rs` | does every process see what was written through another? |
 //! | `purge.rs` | does every process see what was purged through another? |
 //! | `lease.rs` | what if the process that fetches for all dies? |
+//! | `fence.rs` | what if Valkey comes back with less than it had? |
 //! | `outage.rs` | what if Valkey is absent, killed, frozen, flushed or damaged? |
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
@@ -18,6 +19,8 @@ mod valkey;
 
 #[path = "fleet/collapse.rs"]
 mod collapse;
+#[path = "fleet/fence.rs"]
+mod fence;
 #[path = "fleet/lease.rs"]
 mod lease;
 #[path = "fleet/outage.rs"]
@@ -61,7 +64,7 @@ impl Fleet {
 
     /// Over this Valkey, whether or not it runs.
     async fn over(valkey: Valkey, size: usize, setup: impl FnOnce(Setup) -> Setup) -> Self {
-        let origin = Origin::start().await;
+        let origin = Origin::start();
         let url = format!("valkey = \"{}\"", valkey.url());
         let setup = setup(Setup::before(&origin.url()).store(&url));
         let mut larders = Vec::with_capacity(size);

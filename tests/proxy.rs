@@ -77,7 +77,7 @@ impl World {
 
     /// With what `setup` says.
     async fn set_up(setup: impl FnOnce(Setup) -> Setup) -> Self {
-        let origin = Origin::start().await;
+        let origin = Origin::start();
         let larder = setup(Setup::before(&origin.url())).start().await;
         let client = larder.client();
         Self { origin, larder, client }

@@ -100,7 +100,7 @@ async fn variants_that_are_cold_everywhere_are_one_request_each() {
             tokio::spawn(async move {
                 client
                     .crowd_of(50, |client, n| {
-                        let language = if n % 2 == 0 { "de" } else { "en" };
+                        let language = if n.is_multiple_of(2) { "de" } else { "en" };
                         client.asks("GET", "/a").header("accept-language", language)
                     })
                     .await
@@ -109,7 +109,7 @@ async fn variants_that_are_cold_everywhere_are_one_request_each() {
         .collect();
     for crowd in crowds {
         for (n, reply) in crowd.await.unwrap().into_iter().enumerate() {
-            reply.expect(200, if n % 2 == 0 { "in de" } else { "in en" });
+            reply.expect(200, if n.is_multiple_of(2) { "in de" } else { "in en" });
         }
     }
     assert_eq!(fleet.origin.saw("/a"), 2);

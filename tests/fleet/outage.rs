@@ -103,7 +103,7 @@ async fn ask(
 }
 
 impl Outcome {
-    fn is_fine(self) {
+    fn must_be_fine(self) {
         assert!(self.complaints.is_empty(), "{:?}", self.complaints);
         assert!(self.slowest < GRACE, "the slowest request took {:?}", self.slowest);
     }
@@ -127,7 +127,7 @@ async fn without_valkey_at_the_start_requests_are_answered_and_it_is_used_once_i
     let mut fleet = Fleet::over(Valkey::absent(), 2, |s| s.route("/{*rest}", KEEPS)).await;
     let load = Load::on(&fleet);
     load.answers(200).await;
-    load.stop().await.is_fine();
+    load.stop().await.must_be_fine();
     fleet.valkey.restart();
     fleet.caches_again("/again").await;
 }
@@ -142,7 +142,7 @@ async fn killed_under_load_it_is_missed_by_nobody() {
     fleet.valkey.restart();
     load.answers(100).await;
     fleet.caches_again("/again").await;
-    load.stop().await.is_fine();
+    load.stop().await.must_be_fine();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,7 +158,7 @@ async fn frozen_under_load_it_costs_its_budget_and_no_more() {
     fleet.valkey.thaw();
     load.answers(100).await;
     fleet.caches_again("/again").await;
-    load.stop().await.is_fine();
+    load.stop().await.must_be_fine();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,7 +192,7 @@ async fn flushed_under_load_nothing_stale_is_served_after_a_write() {
         }
     }
     fleet.caches_again("/again").await;
-    load.stop().await.is_fine();
+    load.stop().await.must_be_fine();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -278,6 +278,27 @@ async fn what_a_cut_off_process_cannot_vouch_for_it_does_not_serve_unasked() {
         fleet.larders[0].verdict("/careful").await == "serve"
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_valkey_and_the_origin_gone_what_is_in_memory_covers() {
+    let mut fleet = Fleet::ready(1, |setup| {
+        let keys = "soft_ttl = \"100ms\"\nhard_ttl = \"200ms\"\nstale_if_error = \"1h\"";
+        setup.route("/{*rest}", keys)
+    })
+    .await;
+    fleet.origin.on("/a").replies(ok("old"));
+    fleet.client(0).get("/a").await.expect(200, "old");
+    fleet.larders[0].until_verdict("/a", "fetch").await;
+    fleet.valkey.kill();
+    fleet.origin.stop().await;
+    for _ in 0..10 {
+        fleet.client(0).get("/a").await.expect(200, "old");
+    }
+    fleet.valkey.restart();
+    for _ in 0..10 {
+        fleet.client(0).get("/a").await.expect(200, "old");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

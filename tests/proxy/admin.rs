@@ -192,7 +192,7 @@ async fn with_a_token_nobody_else_comes_in() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn beyond_this_machine_a_token_is_needed() {
-    let origin = Origin::start().await;
+    let origin = Origin::start();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("proxy.toml");
     let text = Setup::before(&origin.url()).text();
@@ -244,7 +244,7 @@ async fn it_is_alive_and_ready_and_shows_its_routes_and_its_state() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_configuration_is_taken_over_whole_or_not_at_all() {
-    let origin = Origin::start().await;
+    let origin = Origin::start();
     origin.on("/a").answers(|asked| ok(asked.before.to_string()));
     let setup = Setup::before(&origin.url());
     let larder = setup.clone().route("/a", "cache = \"off\"").start().await;
@@ -268,7 +268,7 @@ async fn a_new_configuration_is_taken_over_whole_or_not_at_all() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hangup_reads_the_configuration_again() {
-    let origin = Origin::start().await;
+    let origin = Origin::start();
     origin.on("/a").answers(|asked| ok(asked.before.to_string()));
     let setup = Setup::before(&origin.url());
     let larder = setup.clone().route("/a", "cache = \"off\"").start().await;

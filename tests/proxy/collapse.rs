@@ -217,10 +217,12 @@ async fn variants_that_are_cold_at_once_are_one_request_each() {
         ok(format!("in {}", asked.field("accept-language"))).header("vary", "accept-language")
     });
     let asking = |client: &crate::Client, n: usize| {
-        client.asks("GET", "/a").header("accept-language", if n % 2 == 0 { "de" } else { "en" })
+        client
+            .asks("GET", "/a")
+            .header("accept-language", if n.is_multiple_of(2) { "de" } else { "en" })
     };
     for (n, reply) in world.client.crowd_of(100, asking).await.into_iter().enumerate() {
-        reply.expect(200, if n % 2 == 0 { "in de" } else { "in en" });
+        reply.expect(200, if n.is_multiple_of(2) { "in de" } else { "in en" });
     }
     assert_eq!(world.origin.saw("/a"), 2);
 }

@@ -75,7 +75,7 @@ async fn errors_of_the_origin_come_through_as_they_are() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_origins_are_asked_in_turn_and_one_that_is_gone_is_skipped() {
-    let (mut first, second) = (Origin::start().await, Origin::start().await);
+    let (mut first, second) = (Origin::start(), Origin::start());
     for origin in [&first, &second] {
         origin.on("/a").replies(ok("x").header("cache-control", "no-store"));
     }

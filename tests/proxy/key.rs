@@ -117,6 +117,23 @@ async fn paths_are_told_apart_byte_by_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn versions_of_http_share_an_entry() {
+    let world = echoing("").await;
+    let modern = world.client.over_http2();
+    let first = modern.get("/a?x=1").await;
+    assert!(first.is_forwarded(), "{:?}", first.status());
+    let old = world.warm("/a?x=1").await;
+    assert_eq!(old.text(), first.text());
+    for reply in modern.crowd(50, "/a?x=1").await {
+        assert!(reply.is_hit(), "{:?}", reply.status());
+    }
+    assert_eq!(world.origin.saw("/a"), 1);
+    let written = modern.asks("PUT", "/a").content("x").send().await;
+    assert_eq!(written.status, 200);
+    assert!(world.client.get("/a?x=1").await.is_forwarded());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn routes_do_not_share_entries() {
     let world = World::set_up(|setup| {
         setup

@@ -226,7 +226,7 @@ async fn connections_beyond_the_limit_wait_their_turn() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_than_the_origin_takes_at_once_wait_and_then_are_turned_away() {
-    let origin = crate::Origin::start().await;
+    let origin = crate::Origin::start();
     let gate = Gate::closed();
     origin.on("/a").replies(ok("x").after(&gate));
     let setup = Setup::before(&origin.url()).route("/a", "cache = \"off\"");

@@ -17,7 +17,7 @@ fn told(output: &Output) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_origin_and_an_address_are_enough() {
-    let origin = Origin::start().await;
+    let origin = Origin::start();
     origin.on("/a").replies(ok("one").max_age(60));
     let url = origin.url();
     let mut larder = Larder::spawn(["run", "--origin", &url, "--listen", "127.0.0.1:0"]);
@@ -28,7 +28,7 @@ async fn an_origin_and_an_address_are_enough() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_comes_before_the_file() {
-    let (listed, given) = (Origin::start().await, Origin::start().await);
+    let (listed, given) = (Origin::start(), Origin::start());
     given.on("/a").replies(ok("given"));
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("proxy.toml");
@@ -113,7 +113,7 @@ fn usage_and_failure_have_codes_of_their_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_in_use_is_a_failure_that_names_it() {
-    let origin = Origin::start().await;
+    let origin = Origin::start();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = runs(&["run", "--origin", &origin.url(), "--listen", &address]);
@@ -135,7 +135,7 @@ fn a_missing_variable_is_a_mistake() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_asks_a_running_process() {
-    let origin = Origin::start().await;
+    let origin = Origin::start();
     origin.on("/a").replies(ok("x"));
     let larder = Setup::before(&origin.url())
         .route("/a", "soft_ttl = \"1h\"\ntags = [\"thing\"]")

@@ -32,6 +32,14 @@ impl Client {
         Self { server, http }
     }
 
+    /// The same over HTTP/2, by prior knowledge.
+    pub(crate) fn over_http2(&self) -> Self {
+        let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+            .http2_only(true)
+            .build(HttpConnector::new());
+        Self { http, ..*self }
+    }
+
     /// Where it connects to.
     pub(crate) const fn address(&self) -> SocketAddr {
         self.server
@@ -303,8 +311,11 @@ impl CacheStatus {
 
     fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.split(';').skip(1).map(|parameter| {
-            let (name, value) = parameter.trim().split_once('=').unwrap_or((parameter.trim(), ""));
-            (name, value.trim_matches('"'))
+            let parameter = parameter.trim();
+            match parameter.split_once('=') {
+                Some((name, value)) => (name, value.trim_matches('"')),
+                None => (parameter, ""),
+            }
         })
     }
 }

@@ -77,7 +77,7 @@ impl Asked {
 
 impl Origin {
     /// Starts one that answers 404 to everything it was not told about.
-    pub(crate) async fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut origin = Self::refusing();
         origin.resume();
         origin
