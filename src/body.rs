@@ -49,6 +49,11 @@ impl Body {
         if bytes.is_empty() { Self::empty() } else { Self(Inner::Full(bytes)) }
     }
 
+    /// True if all of it is in memory: handing it over waits for nobody.
+    pub const fn is_whole(&self) -> bool {
+        matches!(self.0, Inner::Empty | Inner::Full(_))
+    }
+
     /// Content that arrives in pieces.
     pub fn streaming(
         body: impl HttpBody<Data = Bytes, Error = BodyError> + Send + 'static,

@@ -2,6 +2,16 @@
 //!
 //! `file` reads what was typed, `resolve` turns it into what is here and collects every mistake on
 //! the way. The types on this page import only `semantics` and this room's own units.
+//!
+//! | page | what it holds |
+//! |---|---|
+//! | [`knobs`] | every key once: kind, default, sentence, when to turn it |
+//! | `file`, `table`, `units`, `interpolate`, `suggest` | from a TOML document to values that fit their knobs |
+//! | `resolve` | classes into routes, contradictions, [`Config::load`] |
+//! | [`error`] | all mistakes at once, with file, line and caret |
+//! | [`template`], `json_path`, [`hosts`], `pattern` | the small languages inside values |
+//! | [`matcher`], [`captures`] | which route a request is for, and what its path captured |
+//! | [`schema`], [`reference`](mod@reference) | JSON Schema and `proxy.toml`, made from the knobs |
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,8 +20,25 @@ use std::time::Duration;
 use http::Method;
 use http::header::HeaderName;
 
+pub mod captures;
+pub mod error;
+mod file;
+pub mod hosts;
+mod interpolate;
+mod json_path;
+pub mod knobs;
+pub mod matcher;
+mod pattern;
+pub mod reference;
+mod resolve;
+pub mod schema;
+mod suggest;
+mod table;
 pub mod template;
+mod units;
 
+pub use error::{ConfigErrors, Warning};
+pub use resolve::Overrides;
 use template::{NameRule, Template};
 
 /// A whole, valid configuration.
@@ -182,6 +209,13 @@ pub struct Route {
     pub collapse: bool,
     /// How long a miss waits for somebody else's fill before it fetches for itself.
     pub collapse_timeout: Duration,
+}
+
+impl Route {
+    /// Is it the one that applies where no route of the file does?
+    pub fn is_fallback(&self) -> bool {
+        &*self.name == "-"
+    }
 }
 
 /// The freshness contract of a route (or of the class that it names).

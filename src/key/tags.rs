@@ -18,7 +18,8 @@ use std::fmt::Write as _;
 use http::HeaderMap;
 use serde_json::Value;
 
-use crate::config::template::{Captures, JsonPath, JsonStep, Part, Template};
+use crate::config::captures::Captures;
+use crate::config::template::{JsonPath, JsonStep, Part, Template};
 
 /// Longest tag, in bytes.
 pub const MAX_TAG: usize = 256;
@@ -298,7 +299,7 @@ mod tests {
 
     fn tags(texts: &[&str], json: Option<&Value>, max: usize) -> Result<Vec<String>, TagFault> {
         let templates: Vec<Template> = texts.iter().map(|t| template(t)).collect();
-        let captures = Captures(vec![("id".into(), "7".into())]);
+        let captures = Captures::from_iter([("id", "7")]);
         let found = from_templates(&templates, &captures, json, max)?;
         Ok(found.iter().map(ToString::to_string).collect())
     }

@@ -5,7 +5,8 @@ use http::Uri;
 use http::uri::{Authority, PathAndQuery};
 
 use super::query;
-use crate::config::template::{Captures, NameKind, NameRule};
+use crate::config::captures::Captures;
+use crate::config::template::{NameKind, NameRule};
 use crate::config::{QueryRule, Route};
 use crate::ledger::name::Name;
 
@@ -161,7 +162,7 @@ mod tests {
     }
 
     fn names(route: &Route, uri: &str, referenced: &[&str], parent: Option<&str>) -> Vec<String> {
-        let captures = Captures(vec![("id".into(), "7".into()), ("rest".into(), "a/b".into())]);
+        let captures = Captures::from_iter([("id", "7"), ("rest", "a/b")]);
         let referenced: Vec<String> = referenced.iter().map(|r| (*r).to_owned()).collect();
         written(route, &captures, &uri.parse().unwrap(), &referenced, parent)
             .iter()

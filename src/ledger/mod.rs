@@ -7,36 +7,39 @@
 //! | [`Standing::Softened`] | a soft purge came after it | stale from now on |
 //! | [`Standing::Invalidated`] | a hard invalidation came after it | it does not exist |
 //! | [`Standing::Suspect`] | this process cannot vouch for it | ask the origin first |
+//!
+//! Where several apply: invalidated, else suspect, else softened. The invariant behind it all:
+//! *whatever is applied later stands after every position handed out before.* So a fill notes
+//! [`Ledger::applied`] before the origin is asked, and one comparison decides.
+//!
+//! Two things bend the invariant, and this is what keeps it:
+//! - **Invalidations made here** count before Valkey has given them a position. They get a local
+//!   step between two stream entries (`position.rs`), so nothing that the stream issues later can
+//!   fall below it. Until the tail has passed the real record, the step is taken anew whenever the
+//!   stream moves on, and an entry by somebody who knows more of the stream than this process is
+//!   suspect: it may be from before our invalidation all the same.
+//! - **A stream that lost records** (restart, failover, flush) continues below positions already
+//!   handed out. It then begins with a fence above all of them.
 
-use std::fmt;
+use std::time::Duration;
+
+use crate::semantics::time::Timestamp;
 
 pub mod name;
+pub mod owed;
+pub mod position;
+pub mod record;
 
-/// A place in the ledger: the ID of a stream entry, `milliseconds-sequence`. Totally ordered.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Position {
-    /// Milliseconds part.
-    pub millis: u64,
-    /// Sequence part.
-    pub sequence: u64,
-}
+mod index;
+#[cfg(test)]
+mod tests;
 
-impl Position {
-    /// Before everything.
-    pub const ZERO: Self = Self { millis: 0, sequence: 0 };
-}
+pub use owed::{Debt, Owed, Ticket};
+pub use position::{NotAPosition, Position};
+pub use record::{Cause, Kind, Malformed, Mode, Record};
 
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.millis, self.sequence)
-    }
-}
-
-impl fmt::Debug for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+use index::{Index, Versions};
+use name::{Belongs, Name};
 
 /// What this process makes of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,4 +63,267 @@ pub enum Doubt {
     Fenced,
     /// Nothing was heard from the ledger for longer than the lease.
     Unheard,
+}
+
+impl Doubt {
+    /// For logs and `Cache-Status`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forgotten => "doubt-forgotten",
+            Self::Fenced => "doubt-fenced",
+            Self::Unheard => "doubt-unheard",
+        }
+    }
+}
+
+/// What one process knows of the ledger.
+#[derive(Debug)]
+pub struct Ledger {
+    index: Index,
+    versions: Versions,
+    applied: Position,
+    fence: Position,
+    horizon: Position,
+    /// `None`: the ledger lives in this process, which always hears it.
+    lease: Option<Duration>,
+    heard: Timestamp,
+    opening: Box<str>,
+    /// Whose tickets those in the records are; empty: nobody's.
+    instance: Box<str>,
+    owed: Owed,
+}
+
+/// How the stream was found when it was last looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// Which life of which server this is: its epoch, and the fence that opened it.
+    pub life: Box<str>,
+    /// Position of that fence.
+    pub fence: Position,
+    /// Nothing up to here can be read any more.
+    pub trimmed: Position,
+}
+
+impl Ledger {
+    /// That nobody has told anything yet. It remembers up to `names` names (hard and soft ones,
+    /// and namespaces, each), and vouches for `lease` after it was last heard; without a lease, for
+    /// ever: it is the only ledger there is.
+    pub fn new(names: usize, lease: Option<Duration>) -> Self {
+        Self {
+            index: Index::new(names),
+            versions: Versions::new(names),
+            applied: Position::ZERO,
+            fence: Position::ZERO,
+            horizon: Position::ZERO,
+            lease,
+            heard: Timestamp::ZERO,
+            opening: "".into(),
+            instance: "".into(),
+            owed: Owed::default(),
+        }
+    }
+
+    /// That starts in the middle: nothing up to `trimmed` can be read any more, but for the last
+    /// bumps of these namespaces.
+    pub fn starting<'a>(
+        names: usize,
+        lease: Option<Duration>,
+        trimmed: Position,
+        namespaces: impl IntoIterator<Item = (&'a str, Position)>,
+    ) -> Self {
+        let mut ledger = Self::new(names, lease);
+        ledger.forget_before(trimmed);
+        namespaces.into_iter().for_each(|(n, v)| ledger.note_version(n, v));
+        ledger
+    }
+
+    /// The same, for the process that writes under this name.
+    pub fn named(self, instance: &str) -> Self {
+        Self { instance: instance.into(), ..self }
+    }
+
+    // --- what is asked of it ---
+
+    /// Everything up to here is known. What a fill notes before it asks the origin.
+    pub const fn applied(&self) -> Position {
+        self.applied
+    }
+
+    /// Part of the key of every entry under `namespace`: the last hard bump of it or an ancestor,
+    /// as the stream has it. Bumps that the stream has not taken yet are left to [`Self::judge`],
+    /// or processes would disagree on keys.
+    pub fn version(&self, namespace: &str) -> Position {
+        self.versions.of(namespace)
+    }
+
+    /// Moves whenever a version may have changed.
+    pub const fn bumps(&self) -> u64 {
+        self.versions.changes()
+    }
+
+    /// What an entry is worth that was filled at `as_of`, and for which this process last had the
+    /// origin's word at `vouched`.
+    pub fn judge(
+        &self,
+        as_of: Position,
+        vouched: Timestamp,
+        belongs: &Belongs,
+        now: Timestamp,
+    ) -> Standing {
+        let after = self.index.after(as_of, belongs);
+        if after == Some(Mode::Hard) {
+            return Standing::Invalidated;
+        }
+        match (self.doubt(as_of, vouched, now), after) {
+            (Some(doubt), _) => Standing::Suspect(doubt),
+            (None, Some(_)) => Standing::Softened,
+            (None, None) => Standing::Good,
+        }
+    }
+
+    /// Is anything in memory only good as far as its own `vouched` goes?
+    pub fn is_unheard(&self, now: Timestamp) -> bool {
+        self.lease.is_some_and(|lease| now.since(self.heard) > lease)
+    }
+
+    /// When all there was to hear had been heard, last.
+    pub const fn heard_at(&self) -> Timestamp {
+        self.heard
+    }
+
+    /// Everything from before is suspect: the last fence.
+    pub const fn fence(&self) -> Position {
+        self.fence
+    }
+
+    /// Everything from before is suspect: what is no longer remembered.
+    pub fn horizon(&self) -> Position {
+        self.horizon.max(self.index.forgotten())
+    }
+
+    /// Names remembered.
+    pub fn names(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Invalidations made here that the tail has not passed.
+    pub const fn owed(&self) -> &Owed {
+        &self.owed
+    }
+
+    // --- what it is told ---
+
+    /// The next records of the stream, in its order. Applying one twice changes nothing.
+    pub fn apply<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>) {
+        for record in records {
+            self.apply_one(record);
+        }
+        if self.applied.steps() == 0 {
+            self.step_owed();
+        }
+    }
+
+    /// All there was to read was read, by a request sent `at`. Renews the lease, unless Valkey has
+    /// not taken all it is owed: then others may not know what they should.
+    pub fn heard(&mut self, at: Timestamp) {
+        if !self.owed.is_overdue() {
+            self.heard = self.heard.max(at);
+        }
+    }
+
+    /// The stream was looked at. True if it is another one than before: it must then be read from
+    /// its beginning. `read` is how far it was read.
+    pub fn open(&mut self, opening: &Opening, read: Position) -> bool {
+        let other = self.opening != opening.life;
+        if other {
+            self.opening.clone_from(&opening.life);
+            self.owed.lost_before(opening.fence);
+        }
+        self.fence = self.fence.max(opening.fence);
+        if other || opening.trimmed > read {
+            self.forget_before(opening.trimmed);
+        }
+        other
+    }
+
+    /// Nothing is remembered up to `position`.
+    pub fn forget_before(&mut self, position: Position) {
+        self.horizon = self.horizon.max(position);
+    }
+
+    /// The last hard bump of a namespace, from elsewhere than the stream.
+    pub fn note_version(&mut self, namespace: &str, position: Position) {
+        let dropped = self.versions.note(namespace, position);
+        self.forget_before(dropped);
+    }
+
+    /// An invalidation made here, which counts from now on and is owed to the stream. An entry
+    /// whose fill begins after this is usable, until the real record comes: one more miss.
+    pub fn announce(&mut self, names: Vec<Name>, mode: Mode, cause: Cause) -> (Ticket, Position) {
+        let position = self.step(names.iter().map(|n| (n, mode)).collect());
+        (self.owed.add(names, mode, cause), position)
+    }
+
+    /// For taking what is due, and for saying how that went.
+    pub const fn owed_mut(&mut self) -> &mut Owed {
+        &mut self.owed
+    }
+
+    fn doubt(&self, as_of: Position, vouched: Timestamp, now: Timestamp) -> Option<Doubt> {
+        if as_of < self.fence {
+            return Some(Doubt::Fenced);
+        }
+        if as_of < self.horizon() {
+            return Some(Doubt::Forgotten);
+        }
+        let unheard = self.lease.is_some_and(|l| now.since(self.heard.max(vouched)) > l);
+        let ahead = as_of > self.applied && !self.owed.is_empty();
+        (unheard || ahead).then_some(Doubt::Unheard)
+    }
+
+    fn apply_one(&mut self, record: &Record) {
+        match &record.kind {
+            Kind::Invalidation { names, mode } => {
+                for name in names {
+                    self.note(name, *mode, record.position);
+                }
+            }
+            Kind::Fence { .. } => {
+                self.fence = self.fence.max(record.position);
+                self.owed.lost_before(record.position);
+            }
+        }
+        if let Some(ticket) = record.ticket.filter(|_| record.writer == self.instance) {
+            self.owed.passed(ticket);
+        }
+        self.applied = self.applied.max(record.position);
+    }
+
+    fn note(&mut self, name: &Name, mode: Mode, position: Position) {
+        self.index.note(name, mode, position);
+        if let (Name::Namespace(namespace), Mode::Hard) = (name, mode) {
+            self.note_version(namespace, position);
+        }
+    }
+
+    /// The stream has moved on, and what it does not hold yet must still come after.
+    fn step_owed(&mut self) {
+        let Some(position) = self.applied.step().filter(|_| !self.owed.is_empty()) else { return };
+        for (name, mode) in self.owed.each() {
+            self.index.note(name, mode, position);
+        }
+        self.applied = position;
+    }
+
+    /// Notes names one local step on. When there are no steps left (four thousand million of them
+    /// without a word from the stream), fills from here on stand before it: never usable, but safe.
+    fn step(&mut self, names: Vec<(&Name, Mode)>) -> Position {
+        let step = self.applied.step();
+        let position = step.unwrap_or_else(|| self.applied.next());
+        for (name, mode) in names {
+            self.index.note(name, mode, position);
+        }
+        self.applied = step.unwrap_or(self.applied);
+        position
+    }
 }

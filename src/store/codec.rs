@@ -177,8 +177,10 @@ fn write_entry(
     out.i64(stale);
     out.i64(ahead(times.error_until, now).min(keep));
     out.u64(millis(now.since(entry.vouched)));
-    out.u64(entry.as_of.millis);
-    out.u64(entry.as_of.sequence);
+    // What this process did on its own after that position means nothing elsewhere.
+    let as_of = entry.as_of.shared();
+    out.u64(as_of.millis);
+    out.u64(as_of.sequence);
     out.u64(u64::try_from(entry.fill_time.as_micros()).unwrap_or(u64::MAX));
     out.u16(response.status.as_u16());
     out.text(entry.namespace.as_bytes())?;

@@ -20,6 +20,7 @@ use crate::semantics::time::Timestamp;
 pub mod codec;
 #[doc(hidden)]
 pub mod contract;
+pub mod ledger;
 pub mod memory;
 pub mod open;
 pub mod stats;

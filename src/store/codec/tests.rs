@@ -72,7 +72,7 @@ fn assert_same(read: &Entry, written: &Entry) {
     assert_eq!(read.url, written.url);
     assert_eq!(read.tags, written.tags);
     assert_eq!(read.belongs, written.belongs);
-    assert_eq!(read.as_of, written.as_of);
+    assert_eq!(read.as_of, written.as_of.shared());
     assert_eq!(read.fill_time, written.fill_time);
 }
 

@@ -33,6 +33,7 @@ mod connection;
 mod handle;
 mod info;
 mod lease;
+pub mod ledger;
 mod names;
 mod scripts;
 

@@ -1,0 +1,320 @@
+//! What the admin listener can ask for, answered by the rooms that know.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::{Method, Uri};
+use serde_json::{Value, json};
+
+use super::{Reload, Source};
+use crate::admin::{Answer, Control, Later, Mode, Part, Problem, Question, Readiness, Receipt};
+use crate::config::{Config, Route};
+use crate::key::purge::{Mode as PurgeMode, PurgeRequest, Wait};
+use crate::key::query;
+use crate::layers::cache::{Means, explain};
+use crate::ledger::name::Name;
+use crate::ledger::{Cause, Mode as LedgerMode};
+use crate::store::Opened;
+use crate::telemetry::metrics::Metrics;
+
+/// Everything that the admin listener reaches.
+pub struct Switchboard {
+    source: Source,
+    config: ArcSwap<Config>,
+    means: ArcSwap<Means>,
+    opened: Opened,
+    metrics: Arc<Metrics>,
+    reload: Reload,
+}
+
+impl Switchboard {
+    /// Wires it.
+    pub(super) fn new(
+        source: Source,
+        config: Config,
+        means: Arc<Means>,
+        opened: Opened,
+        metrics: Arc<Metrics>,
+        reload: Reload,
+    ) -> Self {
+        Self {
+            source,
+            config: ArcSwap::from_pointee(config),
+            means: ArcSwap::new(means),
+            opened,
+            metrics,
+            reload,
+        }
+    }
+
+    /// The means in use.
+    pub(super) fn means(&self) -> Arc<Means> {
+        self.means.load_full()
+    }
+
+    /// The stores.
+    pub(super) const fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// What is counted.
+    pub(super) const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    async fn invalidate(
+        &self,
+        names: Vec<Name>,
+        mode: PurgeMode,
+        wait: Wait,
+    ) -> Result<Receipt, Problem> {
+        if wait == Wait::All {
+            return Err(Problem::bad_request(
+                "wait \"all\" is not supported yet: the receipt names the instance that was asked",
+            ));
+        }
+        let (mode, told) = match mode {
+            PurgeMode::Hard => (LedgerMode::Hard, Mode::Hard),
+            PurgeMode::Soft => (LedgerMode::Soft, Mode::Soft),
+        };
+        self.metrics.purge(told == Mode::Soft);
+        let means = self.means();
+        let texts = names.iter().map(ToString::to_string).collect();
+        let receipt = means.ledger.invalidate(names, mode, Cause::Purge).await;
+        Ok(Receipt {
+            position: (!receipt.owed).then(|| receipt.position.to_string()),
+            names: texts,
+            applied_by: vec![means.ledger.instance().to_string()],
+            mode: told,
+            owed: receipt.owed,
+        })
+    }
+
+    /// `//host/path?query` or `/path?query` with the query that its route makes canonical, and
+    /// without our own listener's port.
+    fn canonical(&self, place: &str) -> Option<String> {
+        let (host, path) = split_host(place);
+        let uri: Uri = path.parse().ok()?;
+        let host = host.map(|h| self.without_own_port(h));
+        let route = self.route(host.unwrap_or_default(), uri.path());
+        let query = query::canonical(&route.key.query, uri.query());
+        let mut url = host.map_or_else(String::new, |h| format!("//{h}"));
+        url.push_str(uri.path());
+        if let Some(query) = query {
+            url.push('?');
+            url.push_str(&query);
+        }
+        Some(url)
+    }
+
+    fn route(&self, host: &str, path: &str) -> Arc<Route> {
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        self.means().routes.find(name, &Method::GET, path).route
+    }
+
+    fn without_own_port<'h>(&self, host: &'h str) -> &'h str {
+        let own = self.config.load().listen.port();
+        match host.rsplit_once(':') {
+            Some((name, port)) if port.parse() == Ok(own) || port == "80" => name,
+            _ => host,
+        }
+    }
+
+    /// An absolute URI for what was typed: without a host, the host that was last asked for.
+    fn absolute(&self, url: &str) -> Result<Uri, Problem> {
+        let means = self.means();
+        let rest = url.strip_prefix("http:").or_else(|| url.strip_prefix("https:"));
+        let (host, path) = split_host(rest.unwrap_or(url));
+        let host = match host {
+            Some(host) => self.without_own_port(host).to_ascii_lowercase(),
+            None => means.last_host().unwrap_or_else(|| listener_host(self.config.load().listen)),
+        };
+        let path = if path.is_empty() { "/" } else { path };
+        format!("http://{host}{path}").parse().map_err(|_| {
+            Problem::bad_request("url: expected /path?query or http://host/path?query")
+        })
+    }
+
+    fn reload_now(&self) -> Result<Value, Problem> {
+        if self.source.file.is_none() {
+            return Err(Problem::bad_request("there is no configuration file to read again"));
+        }
+        let (config, warnings) =
+            self.source.read().map_err(|e| Problem::unprocessable(e.to_string()))?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let running = self.config.load();
+        let fixed = unchangeable(&running, &config);
+        let means = Arc::new(self.means().reconfigured(&config));
+        (self.reload)(&config, Arc::clone(&means)).map_err(Problem::bad_request)?;
+        self.means.store(means);
+        let routes = config.routes.len();
+        self.config.store(Arc::new(Config { listen: running.listen, ..config }));
+        tracing::info!(routes, "configuration reloaded");
+        Ok(json!({ "reloaded": true, "routes": routes, "needs_restart": fixed }))
+    }
+}
+
+/// What differs and only counts from the next start on.
+fn unchangeable(running: &Config, new: &Config) -> Vec<&'static str> {
+    let mut fixed = Vec::new();
+    if new.listen.port() != 0 && running.listen != new.listen {
+        fixed.push("listen");
+    }
+    if format!("{:?}", running.store) != format!("{:?}", new.store)
+        || running.store.valkey != new.store.valkey
+    {
+        fixed.push("store");
+    }
+    if format!("{:?}", running.admin) != format!("{:?}", new.admin) {
+        fixed.push("admin");
+    }
+    fixed
+}
+
+/// `//host/path` into host and path.
+fn split_host(place: &str) -> (Option<&str>, &str) {
+    match place.strip_prefix("//") {
+        Some(rest) => {
+            let at = rest.find(['/', '?']).unwrap_or(rest.len());
+            (Some(&rest[..at]), &rest[at..])
+        }
+        None => (None, place),
+    }
+}
+
+fn listener_host(listen: SocketAddr) -> String {
+    let ip = listen.ip();
+    if ip.is_unspecified() {
+        return "localhost".into();
+    }
+    if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() }
+}
+
+impl Control for Switchboard {
+    fn purge(&self, request: Value) -> Answer<'_, Receipt> {
+        Box::pin(async move {
+            let request: PurgeRequest =
+                serde_json::from_value(request).map_err(|e| Problem::bad_request(e.to_string()))?;
+            if request.spread.is_some() {
+                return Err(Problem::bad_request(
+                    "spread is not supported yet; origin.max_refreshes bounds what a soft purge \
+                     costs the origin",
+                ));
+            }
+            let names = request
+                .names(|place| self.canonical(place))
+                .map_err(|e| Problem::bad_request(e.to_string()))?;
+            self.invalidate(names, request.mode, request.wait).await
+        })
+    }
+
+    fn purge_url(&self, url: String, mode: Mode) -> Answer<'_, Receipt> {
+        Box::pin(async move {
+            let mode = match mode {
+                Mode::Hard => PurgeMode::Hard,
+                Mode::Soft => PurgeMode::Soft,
+            };
+            let request = PurgeRequest { url: Some(url), mode, ..PurgeRequest::default() };
+            let names = request
+                .names(|place| self.canonical(place))
+                .map_err(|e| Problem::bad_request(e.to_string()))?;
+            self.invalidate(names, mode, Wait::Here).await
+        })
+    }
+
+    fn explain(&self, question: Question) -> Answer<'_, Value> {
+        Box::pin(async move {
+            let uri = self.absolute(&question.url)?;
+            Ok(explain::explain(&self.means(), &question.method, &uri, question.headers).await)
+        })
+    }
+
+    fn entry(&self, url: String) -> Answer<'_, Value> {
+        Box::pin(async move {
+            let uri = self.absolute(&url)?;
+            let found = explain::entry(&self.means(), &uri).await;
+            found.ok_or_else(|| Problem::not_found("nothing is stored for this URL"))
+        })
+    }
+
+    fn stats(&self) -> Answer<'_, Value> {
+        Box::pin(async move {
+            let means = self.means();
+            Ok(json!({
+                "instance": means.ledger.instance().to_string(),
+                "version": env!("CARGO_PKG_VERSION"),
+                "ledger": { "applied": means.ledger.applied().to_string() },
+                "fills_under_way": means.flights.len(),
+                "fill_bytes_held": means.fill_budget.held(),
+                "store": super::scrape::summary(&self.opened.meters.snapshot()),
+            }))
+        })
+    }
+
+    fn routes(&self) -> Answer<'_, Value> {
+        Box::pin(async move {
+            let config = self.config.load();
+            let routes: Vec<Value> =
+                config.routes.iter().chain([&config.fallback]).map(|r| route(r)).collect();
+            Ok(Value::from(routes))
+        })
+    }
+
+    fn ready(&self) -> Later<'_, Readiness> {
+        Box::pin(async move {
+            let means = self.means();
+            let caught_up = means.ledger.is_ready();
+            let mut parts =
+                vec![Part { name: "proxy".into(), ok: true, detail: "accepting requests".into() }];
+            if self.opened.valkey.is_some() {
+                let detail =
+                    if caught_up { "the ledger is heard" } else { "not heard: going on without" };
+                parts.push(Part { name: "valkey".into(), ok: caught_up, detail: detail.into() });
+            }
+            Readiness { ready: true, parts }
+        })
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.encode()
+    }
+
+    fn reload(&self) -> Answer<'_, Value> {
+        Box::pin(async move { self.reload_now() })
+    }
+}
+
+fn route(route: &Route) -> Value {
+    let seconds = |d: Option<std::time::Duration>| d.map(|d| d.as_secs_f64());
+    json!({
+        "name": &*route.name,
+        "path": &*route.path,
+        "methods": route.methods.iter().map(Method::as_str).collect::<Vec<_>>(),
+        "cache": route.cache,
+        "soft_ttl": seconds(route.freshness.soft_ttl),
+        "hard_ttl": seconds(route.freshness.hard_ttl),
+        "stale_if_error": route.freshness.stale_if_error.as_secs_f64(),
+        "negative_ttl": seconds(route.freshness.negative_ttl),
+        "jitter": route.freshness.jitter,
+        "key_headers": route.key.headers.iter().map(|h| h.as_str()).collect::<Vec<_>>(),
+        "key_cookies": route.key.cookies,
+        "collapse": route.collapse,
+        "max_entry": route.max_entry,
+    })
+}
+
+/// Reloads on `SIGHUP`, as long as it lives.
+pub async fn reload_on_hangup(switchboard: Arc<Switchboard>) {
+    let Ok(mut hangups) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
+    else {
+        return;
+    };
+    while hangups.recv().await.is_some() {
+        if let Err(problem) = switchboard.reload_now() {
+            tracing::error!(?problem, "the configuration was not reloaded; the old one stays");
+        }
+    }
+}

@@ -1,0 +1,487 @@
+//! One fetch from the origin meant for the store, on a task of its own: no client's leaving ends
+//! it, no client's slowness slows it.
+//!
+//! | the origin says | the asker gets | the waiters get | the store gets |
+//! |---|---|---|---|
+//! | something that may be shared | it, streamed | it, streamed | it, when complete |
+//! | 304 to what we asked | the entry | the entry | the entry, renewed |
+//! | an error | it, or something stale | the same | nothing; a back-off is noted |
+//! | something for the asker alone | it | nothing: they fetch for themselves | nothing |
+//! | nothing | 502 or 504, or something stale | the same | nothing; a back-off is noted |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, Method, Response};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use tokio::sync::oneshot;
+
+use super::ask::ask;
+use super::asked::Asked;
+use super::lease::{self, Permission};
+use super::{Means, Origin};
+use crate::body::Body;
+use crate::error::{OriginFault, ProxyError};
+use crate::key::Key;
+use crate::key::tags::{self, TagFault};
+use crate::layers::collapse::content::{Content, End, Pushed};
+use crate::layers::collapse::{Found, Lead, Settlement, Shared};
+use crate::ledger::Position;
+use crate::ledger::name::Belongs;
+use crate::peer::CloseDelimited;
+use crate::plan::response::{Answer, Asked as AskedOrigin, settle};
+use crate::plan::{NotShared, Outcome};
+use crate::semantics::fields;
+use crate::semantics::stored::{StoredResponse, Times, storable_headers};
+use crate::semantics::time::Timestamp;
+use crate::semantics::validation;
+use crate::semantics::vary::{self, Vary};
+use crate::store::{Entry, LeaseEnd, Record, Varies};
+use crate::telemetry::outcome::RefreshResult;
+
+/// A fill that is about to begin.
+#[derive(Debug)]
+pub struct Fill<S> {
+    /// Means of the cache.
+    pub means: Arc<Means>,
+    /// The way to the origin.
+    pub inner: S,
+    /// The request that it is for.
+    pub asked: Arc<Asked>,
+    /// Key that it fills, as far as is known before the response is here.
+    pub key: Key,
+    /// The entry to be validated, if there is one.
+    pub stale: Option<Arc<Entry>>,
+    /// The flight that it leads; `None`: for its asker alone (it may still be stored).
+    pub lead: Option<Lead>,
+    /// Ask the other processes for leave first (the store answered a moment ago).
+    pub ask_fleet: bool,
+    /// Runs behind a stale hit.
+    pub refreshing: bool,
+    /// The asker; a background refresh has none.
+    pub reply: Option<oneshot::Sender<Filled>>,
+}
+
+/// What the asker gets.
+#[derive(Debug)]
+pub enum Filled {
+    /// What the waiters get too.
+    Settled(Settlement),
+    /// The origin's answer, for the asker alone; why, and how long the origin took.
+    Own(Response<Body>, NotShared, Duration),
+}
+
+/// What a request to the origin was, in time.
+#[derive(Clone, Copy)]
+struct Moment {
+    as_of: Position,
+    sent: Timestamp,
+    received: Timestamp,
+}
+
+impl<S: Origin> Fill<S> {
+    /// Runs it to its end.
+    pub async fn run(mut self) {
+        let asking = lease::Asking {
+            means: &self.means,
+            asked: &self.asked,
+            key: &self.key,
+            stale: self.stale.as_deref(),
+        };
+        let permission = if self.ask_fleet && self.lead.is_some() {
+            lease::acquire(&asking).await
+        } else {
+            Permission::Granted(lease::Held::none())
+        };
+        match permission {
+            Permission::Granted(held) => self.fetch(held).await,
+            Permission::Elsewhere(entry) => {
+                self.settle(Settlement::Entry(entry, Found::Elsewhere));
+            }
+            Permission::LookAgain => self.settle(Settlement::Again),
+            Permission::BackingOff => {
+                let now = self.means.now();
+                self.means.failures.note(self.key.digest, now, self.means.retry_after);
+                self.settle(Settlement::BackingOff);
+            }
+        }
+    }
+
+    async fn fetch(mut self, held: lease::Held) {
+        let as_of = self.means.ledger.applied();
+        let sent = self.means.now();
+        let validators = self
+            .stale
+            .as_ref()
+            .and_then(|e| validation::conditional_fields(&e.response.headers))
+            .unwrap_or_default();
+        let request = self.asked.fetch(validators);
+        let route = self.asked.route.index;
+        let result = ask(&self.means, &mut self.inner, route, request).await;
+        let moment = Moment { as_of, sent, received: self.means.now() };
+        match result {
+            Ok(response) => self.received(response, moment, held).await,
+            Err(error) => self.failed(error, held).await,
+        }
+    }
+
+    async fn failed(mut self, error: ProxyError, held: lease::Held) {
+        let fault = match error {
+            ProxyError::Origin(fault) => fault,
+            other => OriginFault::Broken(other.to_string()),
+        };
+        self.back_off();
+        self.refreshed(RefreshResult::Failed);
+        self.settle(Settlement::Failed(fault));
+        held.end(LeaseEnd::Failed(self.means.retry_after)).await;
+    }
+
+    async fn received(mut self, response: Response<Body>, moment: Moment, held: lease::Held) {
+        let (mut parts, body) = response.into_parts();
+        date(&mut parts.headers, moment.received);
+        let answer = Answer {
+            status: parts.status,
+            headers: &parts.headers,
+            length: body.size_hint().exact(),
+            close_delimited: parts.extensions.get::<CloseDelimited>().is_some(),
+            received: moment.received,
+        };
+        let asked = AskedOrigin {
+            route: &self.asked.route,
+            digest: self.key.digest,
+            method: &Method::GET,
+            headers: &self.asked.headers,
+            sent: moment.sent,
+            validating: self.stale.as_ref().map(|e| &e.response),
+        };
+        match settle(&asked, &answer) {
+            Outcome::Store(times) => self.store(parts, body, times, moment, held).await,
+            Outcome::Renew(times) => self.renew(&parts.headers, times, moment, held).await,
+            Outcome::AskAgain => {
+                self.stale = None;
+                Box::pin(self.fetch(held)).await;
+            }
+            Outcome::Error => self.share_error(parts, body, moment, held).await,
+            Outcome::PassOn(why) => self.pass_on(parts, body, why, moment, held).await,
+        }
+    }
+
+    /// It may be shared: everybody reads it as it arrives, and it is stored when it is complete.
+    async fn store(
+        mut self,
+        parts: Parts,
+        body: Body,
+        times: Times,
+        moment: Moment,
+        held: lease::Held,
+    ) {
+        let names = match vary::parse(&parts.headers) {
+            Vary::None => Vec::new(),
+            Vary::Fields(names) => names,
+            Vary::Any => Vec::new(),
+        };
+        let Ok(tags) = self.tags_of_head(&parts.headers) else {
+            self.pass_on(parts, body, NotShared::BadTags, moment, held).await;
+            return;
+        };
+        let Some(key) = self.place(&names, &times).await else {
+            self.pass_on(parts, body, NotShared::TooManyVariants, moment, held).await;
+            return;
+        };
+        self.means.hit_for_miss.shared(self.asked.route.index, self.asked.key.digest);
+        self.means.failures.forget(self.key.digest);
+        let entry = self.entry_from_head(&key, &parts, tags, times, moment);
+        let shared = self.share(parts, &body, entry, &names, true);
+        self.settle(Settlement::Shared(Arc::clone(&shared)));
+        let end = self.pump(body, &shared.content).await.unwrap_or(End::Broken);
+        let complete = (end == End::Complete).then(|| self.complete_entry(&shared)).flatten();
+        let store = Arc::clone(&self.means.store);
+        // Memory has it from here on, before the last reader ends: who asks next finds it.
+        let put = complete.map(|entry| store.put(&key, Record::Entry(entry)));
+        shared.content.end(end);
+        let Some(put) = put else {
+            held.end(LeaseEnd::Dropped).await;
+            return;
+        };
+        self.means.metrics.fill(self.asked.route.index);
+        self.refreshed(RefreshResult::Replaced);
+        let _ = put.await;
+        held.end(LeaseEnd::Stored).await;
+    }
+
+    /// Where the response goes: under the primary key, or under the key of its variant, with the
+    /// way there noted under the primary key at once, so that others with other values do not wait
+    /// for this one. `None`: there are too many variants already.
+    async fn place(&self, names: &[HeaderName], times: &Times) -> Option<Key> {
+        let primary = &self.asked.key;
+        if names.is_empty() {
+            return Some(primary.clone());
+        }
+        let key = self.asked.variant(names);
+        let known = match self.means.store.peek(primary) {
+            Some(record) => Some(record),
+            None => self.means.store.fetch(primary).await.unwrap_or_default(),
+        };
+        let mut varies = Varies {
+            key: primary.full.clone(),
+            names: names.to_vec(),
+            variants: Vec::new(),
+            keep_until: times.keep_until,
+        };
+        if let Some(Record::Varies(known)) = known
+            && known.names == names
+        {
+            varies.variants.clone_from(&known.variants);
+            varies.keep_until = varies.keep_until.max(known.keep_until);
+        }
+        if !varies.variants.contains(&key.digest) {
+            if varies.variants.len() >= self.asked.route.max_variants {
+                return None;
+            }
+            varies.variants.push(key.digest);
+        }
+        let _ = self.means.store.put(primary, Record::Varies(Arc::new(varies))).await;
+        Some(key)
+    }
+
+    /// Tags that are known before the content is here.
+    fn tags_of_head(&self, headers: &HeaderMap) -> Result<Vec<Box<str>>, TagFault> {
+        let route = &self.asked.route;
+        tags::of_response(&route.tags, &self.asked.captures, None, headers, route.max_tags)
+    }
+
+    fn entry_from_head(
+        &self,
+        key: &Key,
+        parts: &Parts,
+        tags: Vec<Box<str>>,
+        times: Times,
+        moment: Moment,
+    ) -> Entry {
+        let belongs = Belongs::of(&key.namespace, &self.asked.url, &tags);
+        Entry {
+            key: key.full.clone(),
+            response: StoredResponse {
+                status: parts.status,
+                headers: stored_headers(&parts.headers),
+                body: bytes::Bytes::new(),
+                times,
+            },
+            namespace: Box::from(&*key.namespace),
+            url: self.asked.url.clone(),
+            tags,
+            belongs,
+            as_of: moment.as_of,
+            vouched: moment.sent,
+            fill_time: moment.received.since(moment.sent),
+        }
+    }
+
+    fn share(
+        &self,
+        mut parts: Parts,
+        body: &Body,
+        entry: Entry,
+        names: &[HeaderName],
+        stored: bool,
+    ) -> Arc<Shared> {
+        let announced = body.size_hint().exact();
+        let largest = self.asked.route.max_entry;
+        let content = Content::new(largest, announced, Arc::clone(&self.means.fill_budget));
+        tags::strip(&mut parts.headers);
+        let varies = names
+            .iter()
+            .map(|name| (name.clone(), vary::normalised(name, &self.asked.headers)))
+            .collect();
+        Arc::new(Shared { head: parts, content, entry, varies, stored })
+    }
+
+    /// Reads the response to its end, as fast as the origin sends while it may be stored.
+    /// `None`: nobody wants it any more.
+    async fn pump(&self, mut body: Body, content: &Content) -> Option<End> {
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return Some(End::Broken) };
+            match frame.into_data() {
+                Ok(piece) if piece.is_empty() => {}
+                Ok(piece) => {
+                    if content.push(piece) == Pushed::TooLarge {
+                        content.room().await?;
+                    }
+                }
+                Err(frame) => {
+                    if let Ok(trailers) = frame.into_trailers() {
+                        content.push_trailers(trailers);
+                    }
+                }
+            }
+        }
+        Some(End::Complete)
+    }
+
+    /// The entry with its content; `None` if it may not be stored after all.
+    fn complete_entry(&self, shared: &Shared) -> Option<Arc<Entry>> {
+        let complete = || {
+            let mut entry = shared.entry.clone();
+            entry.response.body = shared.content.whole()?;
+            entry.tags = self.all_tags(&entry)?;
+            entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags);
+            Some(Arc::new(entry))
+        };
+        let entry = complete();
+        if entry.is_none() {
+            self.note_unshareable();
+        }
+        entry
+    }
+
+    /// The tags known from the head, and those that only the content tells; `None` if they cannot
+    /// all be had: an entry that lacks a tag would outlive that tag's invalidation.
+    fn all_tags(&self, entry: &Entry) -> Option<Vec<Box<str>>> {
+        let route = &self.asked.route;
+        let mut all = entry.tags.clone();
+        if tags::needs_json(&route.tags) && is_json(&entry.response.headers) {
+            let json: serde_json::Value = serde_json::from_slice(&entry.response.body).ok()?;
+            let captures = &self.asked.captures;
+            let told = tags::from_templates(&route.tags, captures, Some(&json), route.max_tags);
+            merge(&mut all, told.ok()?);
+        }
+        (all.len() <= route.max_tags).then_some(all)
+    }
+
+    /// 304: what we have still stands.
+    async fn renew(mut self, headers: &HeaderMap, times: Times, moment: Moment, held: lease::Held) {
+        let Some(stale) = self.stale.clone() else { return };
+        let mut entry = Entry::clone(&stale);
+        entry.response.headers = validation::freshen(&stale.response.headers, headers);
+        let limit = self.asked.route.max_tags;
+        merge(&mut entry.tags, tags::from_headers(headers, limit).unwrap_or_default());
+        tags::strip(&mut entry.response.headers);
+        date(&mut entry.response.headers, moment.received);
+        entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags);
+        entry.response.times = times;
+        entry.as_of = moment.as_of;
+        entry.vouched = moment.sent;
+        self.means.failures.forget(self.key.digest);
+        self.refreshed(RefreshResult::Confirmed);
+        let entry = Arc::new(entry);
+        let (store, key) = (Arc::clone(&self.means.store), self.key.clone());
+        let put = store.put(&key, Record::Entry(Arc::clone(&entry)));
+        self.settle(Settlement::Entry(entry, Found::Validated));
+        let _ = put.await;
+        held.end(LeaseEnd::Stored).await;
+    }
+
+    /// An error of the origin's: shared by all who wait, stored by nobody.
+    async fn share_error(mut self, parts: Parts, body: Body, moment: Moment, held: lease::Held) {
+        self.back_off();
+        self.refreshed(RefreshResult::Failed);
+        let times = Times {
+            response_time: moment.received,
+            initial_age: Duration::ZERO,
+            fresh_until: moment.received,
+            stale_until: moment.received,
+            error_until: moment.received,
+            keep_until: moment.received,
+        };
+        let key = self.key.clone();
+        let entry = self.entry_from_head(&key, &parts, Vec::new(), times, moment);
+        let shared = self.share(parts, &body, entry, &[], false);
+        self.settle(Settlement::Shared(Arc::clone(&shared)));
+        held.end(LeaseEnd::Failed(self.means.retry_after)).await;
+        let end = self.pump(body, &shared.content).await;
+        shared.content.end(end.unwrap_or(End::Broken));
+    }
+
+    /// For the asker alone.
+    async fn pass_on(
+        mut self,
+        parts: Parts,
+        body: Body,
+        why: NotShared,
+        moment: Moment,
+        held: lease::Held,
+    ) {
+        self.note_unshareable();
+        self.refreshed(RefreshResult::Dropped);
+        if let Some(lead) = self.lead.take() {
+            lead.settle(Settlement::Unshareable);
+        }
+        let mut response = Response::from_parts(parts, body);
+        tags::strip(response.headers_mut());
+        if response.status() == http::StatusCode::NOT_MODIFIED
+            && let Some(stale) = &self.stale
+        {
+            // The client asked for the response, not whether it changed.
+            response = from_not_modified(stale, response.headers());
+        }
+        if let Some(reply) = self.reply.take() {
+            let took = moment.received.since(moment.sent);
+            let _ = reply.send(Filled::Own(response, why, took));
+        }
+        held.end(LeaseEnd::Unshareable(super::notes::UNSHAREABLE_FOR)).await;
+    }
+
+    fn refreshed(&self, result: RefreshResult) {
+        if self.refreshing {
+            self.means.metrics.refresh(self.asked.route.index, result);
+        }
+    }
+
+    fn note_unshareable(&self) {
+        let now = self.means.now();
+        self.means.hit_for_miss.unshareable(self.asked.route.index, self.asked.key.digest, now);
+    }
+
+    fn back_off(&self) {
+        let now = self.means.now();
+        self.means.failures.note(self.key.digest, now, self.means.retry_after);
+    }
+
+    fn settle(&mut self, settlement: Settlement) {
+        if let Some(lead) = &self.lead {
+            lead.settle(settlement.clone());
+        }
+        if let Some(reply) = self.reply.take() {
+            let _ = reply.send(Filled::Settled(settlement));
+        }
+    }
+}
+
+fn merge(tags: &mut Vec<Box<str>>, more: Vec<Box<str>>) {
+    for tag in more {
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+}
+
+/// The fields of a response that are stored, tags aside: those go into the entry.
+fn stored_headers(headers: &HeaderMap) -> HeaderMap {
+    let mut stored = storable_headers(headers);
+    tags::strip(&mut stored);
+    stored
+}
+
+/// RFC 9110 §6.6.1: a recipient with a clock that stores a response without Date appends one.
+fn date(headers: &mut HeaderMap, received: Timestamp) {
+    if !headers.contains_key(http::header::DATE) {
+        headers.append(http::header::DATE, fields::format_http_date(received));
+    }
+}
+
+/// Says the head that the content is JSON, and not in a coding that hides it?
+fn is_json(headers: &HeaderMap) -> bool {
+    headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(|text| {
+        let kind = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        kind == "application/json" || kind.ends_with("+json")
+    })
+}
+
+fn from_not_modified(stale: &Entry, headers: &HeaderMap) -> Response<Body> {
+    let mut response = Response::new(Body::full(stale.response.body.clone()));
+    *response.status_mut() = stale.response.status;
+    *response.headers_mut() = validation::freshen(&stale.response.headers, headers);
+    response
+}

@@ -1,0 +1,97 @@
+//! Where is it? In memory first, then in the store that processes share; the primary key may lead
+//! to a variant.
+
+use std::sync::Arc;
+
+use http::HeaderName;
+
+use super::Means;
+use super::asked::Asked;
+use crate::key::Key;
+use crate::ledger::Standing;
+use crate::plan::Plan;
+use crate::plan::request::{Found, plan};
+use crate::semantics::time::Timestamp;
+use crate::store::{Entry, Record};
+
+/// What a lookup came to.
+#[derive(Debug)]
+pub struct Looked {
+    /// Key of the entry found, or of the one that a fill would make.
+    pub key: Key,
+    /// What was found under it.
+    pub entry: Option<(Arc<Entry>, Standing)>,
+    /// The key varies: whether or not this variant was there.
+    pub varies: bool,
+    /// What to do about it.
+    pub plan: Plan,
+    /// False if the store that processes share was asked and did not answer.
+    pub reachable: bool,
+}
+
+/// Looks in this process's memory. Never waits.
+pub fn peek(means: &Means, asked: &Asked, hint: Option<&[HeaderName]>, now: Timestamp) -> Looked {
+    let mut key = asked.key.clone();
+    let mut record = means.store.peek(&key);
+    let names = variant_names(record.as_ref(), hint);
+    let varies = names.is_some();
+    if let Some(names) = names {
+        key = asked.variant(&names);
+        record = means.store.peek(&key);
+    }
+    conclude(means, asked, key, record, varies, now)
+}
+
+/// Looks in the store that processes share. One that does not answer knows nothing, and is not
+/// asked again for this request: the store costs a request its budget once.
+pub async fn fetch(means: &Means, asked: &Asked, hint: Option<&[HeaderName]>) -> Looked {
+    let mut key = asked.key.clone();
+    let mut found = means.store.fetch(&key).await;
+    let names = variant_names(found.as_ref().ok().and_then(Option::as_ref), hint);
+    let varies = names.is_some();
+    if let Some(names) = names {
+        key = asked.variant(&names);
+        if found.is_ok() {
+            found = means.store.fetch(&key).await;
+        }
+    }
+    let reachable = found.is_ok();
+    let looked = conclude(means, asked, key, found.unwrap_or_default(), varies, means.now());
+    Looked { reachable, ..looked }
+}
+
+/// The fields that select the variant, if the primary key's record says that there are some, or
+/// if there is none and a response on its way says so.
+fn variant_names(record: Option<&Record>, hint: Option<&[HeaderName]>) -> Option<Vec<HeaderName>> {
+    match record {
+        Some(Record::Varies(varies)) => Some(varies.names.clone()),
+        Some(Record::Entry(_)) => None,
+        None => hint.map(<[_]>::to_vec),
+    }
+}
+
+/// What to do about what was found.
+pub fn conclude(
+    means: &Means,
+    asked: &Asked,
+    key: Key,
+    record: Option<Record>,
+    varies: bool,
+    now: Timestamp,
+) -> Looked {
+    let entry = match record {
+        Some(Record::Entry(entry)) => {
+            let standing = means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
+            Some((entry, standing))
+        }
+        Some(Record::Varies(_)) | None => None,
+    };
+    let found = match &entry {
+        Some((entry, standing)) => Found::Entry(entry, *standing),
+        None if varies => Found::OtherVariants,
+        None => Found::Nothing,
+    };
+    let failed_lately = entry.is_some() && means.failures.is_noted(key.digest, now);
+    let plan = plan(&asked.route, &asked.demands, found, failed_lately, now);
+    Looked { key, entry, varies, plan, reachable: true }
+}

@@ -1,0 +1,409 @@
+//! The cache: asks `plan`, does what it says.
+//!
+//! | verdict | done in |
+//! |---|---|
+//! | `Admission::Pass` | [`pass`] |
+//! | `Admission::Write` | [`write`] |
+//! | `Plan::Serve` | [`deliver`], without waiting for anything when it is in memory |
+//! | `Plan::ServeAndRefresh` | [`deliver`], and [`refresh`] behind |
+//! | `Plan::ServeBackingOff` | [`deliver`] |
+//! | `Plan::Revalidate`, `Plan::Fetch` | [`fetch`], which leads or follows a [`fill`] |
+//! | `Plan::Refuse` | 504 |
+//!
+//! As a [`tower::Layer`] it fits on any service that takes requests with an absolute URI
+//! (`scheme://authority/path`) and answers with [`ProxyError`] when it cannot.
+
+pub mod ask;
+pub mod asked;
+pub mod deliver;
+pub mod explain;
+pub mod fetch;
+pub mod fill;
+pub mod lease;
+pub mod lookup;
+pub mod notes;
+pub mod pass;
+pub mod refresh;
+pub mod write;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use http::{HeaderName, Method, Request, Response, Version};
+use http_body::Body as _;
+use tokio::sync::Semaphore;
+use tower::{Layer, Service};
+
+use crate::body::Body;
+use crate::config::matcher::{Match, Routes};
+use crate::config::{Config, Route};
+use crate::error::{ClientFault, OriginFault, ProxyError};
+use crate::layers::collapse::Flights;
+use crate::layers::collapse::content::FillBudget;
+use crate::layers::handled::{Handled, attach};
+use crate::layers::rescue::{self, Rescued};
+use crate::plan::request::admit;
+use crate::plan::{Admission, FetchReason, Plan};
+use crate::semantics::cache_status::CacheStatus;
+use crate::semantics::time::Timestamp;
+use crate::store::Store;
+use crate::store::ledger::LedgerHandle;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::outcome::Outcome;
+
+use asked::Asked;
+use deliver::Served;
+use fetch::{Company, Step};
+use lookup::Looked;
+use notes::{HitForMiss, Notes};
+
+/// How often a request looks again before it fetches for itself.
+const ROUNDS: usize = 4;
+
+/// What the cache works with: one per process.
+#[derive(Debug)]
+pub struct Means {
+    /// Which route applies.
+    pub routes: Routes,
+    /// Where entries are.
+    pub store: Arc<dyn Store>,
+    /// What was invalidated.
+    pub ledger: LedgerHandle,
+    /// Fills under way.
+    pub flights: Arc<Flights>,
+    /// What all fills may hold in memory.
+    pub fill_budget: Arc<FillBudget>,
+    /// Keys whose answers could not be shared.
+    pub hit_for_miss: HitForMiss,
+    /// Keys for which the origin failed a moment ago.
+    pub failures: Notes,
+    /// Room for background refreshes.
+    pub refreshes: Arc<Semaphore>,
+    /// How long a failing origin is left alone, per key.
+    pub retry_after: Duration,
+    /// How long a fill lease outlives its holder.
+    pub lease: Duration,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Authority of the last request that was not a hit in memory: for questions that name none.
+    pub host: Arc<ArcSwapOption<String>>,
+    /// What time it is.
+    pub clock: fn() -> Timestamp,
+}
+
+impl Means {
+    /// From a configuration, a store and a ledger.
+    pub fn new(
+        config: &Config,
+        store: Arc<dyn Store>,
+        ledger: LedgerHandle,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let fill_memory = config.store.memory.max(64 << 20);
+        Self {
+            routes: Routes::new(config),
+            store,
+            ledger,
+            flights: Arc::default(),
+            fill_budget: Arc::new(FillBudget::new(fill_memory)),
+            hit_for_miss: HitForMiss::new(config.routes.len() + 1),
+            failures: Notes::default(),
+            refreshes: Arc::new(Semaphore::new(config.origin.max_refreshes)),
+            retry_after: config.origin.retry_after,
+            lease: config.store.lease,
+            metrics,
+            host: Arc::default(),
+            clock: crate::clock::now,
+        }
+    }
+
+    /// The same under another configuration: entries, fills under way and what is known of the
+    /// ledger stay.
+    pub fn reconfigured(&self, config: &Config) -> Self {
+        let (store, ledger) = (Arc::clone(&self.store), self.ledger.clone());
+        let metrics = Arc::clone(&self.metrics);
+        Self {
+            flights: Arc::clone(&self.flights),
+            fill_budget: Arc::clone(&self.fill_budget),
+            host: Arc::clone(&self.host),
+            ..Self::new(config, store, ledger, metrics)
+        }
+    }
+
+    /// Authority of the last request that was not a hit in memory.
+    pub fn last_host(&self) -> Option<String> {
+        self.host.load().as_ref().map(|host| String::clone(host))
+    }
+
+    fn note_host(&self, uri: &http::Uri) {
+        let Some(authority) = uri.authority() else { return };
+        if self.host.load().as_ref().is_none_or(|host| **host != authority.as_str()) {
+            self.host.store(Some(Arc::new(authority.to_string())));
+        }
+    }
+
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+}
+
+/// What the cache stands in front of.
+pub trait Origin:
+    Service<Request<Body>, Response = Response<Body>, Error = ProxyError, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Origin for S where
+    S: Service<Request<Body>, Response = Response<Body>, Error = ProxyError, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// Puts the cache in front of a service.
+#[derive(Clone, Debug)]
+pub struct CacheLayer {
+    means: Arc<Means>,
+}
+
+impl CacheLayer {
+    /// A layer that works with these means.
+    pub const fn new(means: Arc<Means>) -> Self {
+        Self { means }
+    }
+}
+
+impl<S> Layer<S> for CacheLayer {
+    type Service = Cache<S>;
+
+    fn layer(&self, inner: S) -> Cache<S> {
+        Cache { means: Arc::clone(&self.means), inner }
+    }
+}
+
+/// The cache in front of a service.
+#[derive(Clone, Debug)]
+pub struct Cache<S> {
+    means: Arc<Means>,
+    inner: S,
+}
+
+/// A response that is here already, or one that is waited for.
+pub type CacheFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, ProxyError>> + Send>>;
+
+/// The cache's answer: a hit in memory is ready at once, without an allocation for its future.
+pub struct Answering(State);
+
+enum State {
+    /// Taken when asked for.
+    Ready(Option<Response<Body>>),
+    Waiting(CacheFuture),
+}
+
+impl Answering {
+    const fn ready(response: Response<Body>) -> Self {
+        Self(State::Ready(Some(response)))
+    }
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Body>, ProxyError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.get_mut().0 {
+            State::Ready(response) => Poll::Ready(
+                response.take().ok_or(ProxyError::Ours("a finished answer was asked again")),
+            ),
+            State::Waiting(future) => future.as_mut().poll(cx),
+        }
+    }
+}
+
+impl<S: Origin> Service<Request<Body>> for Cache<S> {
+    type Response = Response<Body>;
+    type Error = ProxyError;
+    type Future = Answering;
+
+    /// Always ready: only what misses needs the inner service, and it waits for it then.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Answering {
+        let Match { route, captures } = self.means.routes.find(
+            request.uri().host().unwrap_or_default(),
+            request.method(),
+            request.uri().path(),
+        );
+        let content = !request.body().is_end_stream();
+        let (means, inner) = (&self.means, &self.inner);
+        match admit(&route, request.method(), request.headers(), content) {
+            Admission::Write => {
+                let (means, inner) = (Arc::clone(means), inner.clone());
+                let known = Arc::clone(&route);
+                waiting(known, write::carry_out(means, inner, route, captures, request))
+            }
+            Admission::Pass(reason) => {
+                let known = Arc::clone(&route);
+                waiting(
+                    known,
+                    pass::send_on(Arc::clone(means), inner.clone(), route, request, reason),
+                )
+            }
+            Admission::Lookup => {
+                let (parts, _) = request.into_parts();
+                let version = |namespace: &str| means.ledger.version(namespace);
+                let asked = Asked::new(route, captures, parts, version);
+                answer(means, inner, asked)
+            }
+        }
+    }
+}
+
+/// A failure below is answered here, where the route is known; the table is `rescue`'s.
+fn waiting(
+    route: Arc<Route>,
+    future: impl Future<Output = Result<Response<Body>, ProxyError>> + Send + 'static,
+) -> Answering {
+    let future = async move { Ok(future.await.unwrap_or_else(|error| failed(route, &error))) };
+    Answering(State::Waiting(Box::pin(future)))
+}
+
+fn failed(route: Arc<Route>, error: &ProxyError) -> Response<Body> {
+    tracing::warn!(%error, route = &*route.name, "request not answered");
+    let response = rescue::respond(error, Version::HTTP_11);
+    let reason = response.extensions().get::<Rescued>().map_or("error", |r| r.fault);
+    let cache_status = CacheStatus {
+        fwd: Some(crate::semantics::cache_status::Forwarded::Miss),
+        detail: Some(reason.into()),
+        ..CacheStatus::default()
+    };
+    let handled = Handled {
+        route,
+        outcome: Outcome::Error,
+        reason,
+        cache_status,
+        origin_time: None,
+        saved_time: None,
+    };
+    attach(response, handled)
+}
+
+/// A hit in memory is answered on the spot; everything else is waited for.
+fn answer<S: Origin>(means: &Arc<Means>, inner: &S, asked: Asked) -> Answering {
+    let now = means.now();
+    let looked = lookup::peek(means, &asked, None, now);
+    if let (Plan::Serve, Some((entry, _))) = (looked.plan, &looked.entry) {
+        let response = deliver::entry(&asked, entry, Served::Hit, now);
+        return Answering::ready(response);
+    }
+    means.note_host(&asked.uri);
+    let route = Arc::clone(&asked.route);
+    let (means, inner) = (Arc::clone(means), inner.clone());
+    waiting(route, async move { settle(&means, &inner, Arc::new(asked), looked).await })
+}
+
+/// Looks, acts, and looks again if what it waited for was not for this request.
+async fn settle<S: Origin>(
+    means: &Arc<Means>,
+    inner: &S,
+    asked: Arc<Asked>,
+    first: Looked,
+) -> Result<Response<Body>, ProxyError> {
+    let mut hint: Option<Vec<HeaderName>> = None;
+    let mut looked = first;
+    for round in 0.. {
+        if round > 0 {
+            looked = lookup::peek(means, &asked, hint.as_deref(), means.now());
+        }
+        if matches!(looked.plan, Plan::Fetch(_) | Plan::Revalidate(_)) && means.store.is_shared() {
+            looked = lookup::fetch(means, &asked, hint.as_deref()).await;
+        }
+        let company = company(means, &asked, &looked, round);
+        match act(means, inner, &asked, looked, company).await {
+            Step::Done(response) => return Ok(response),
+            Step::Failed(fault) => return Err(fetch::failed(fault)),
+            Step::Again(names) => {
+                hint = names.or(hint);
+                looked = lookup::peek(means, &asked, hint.as_deref(), means.now());
+            }
+        }
+    }
+    Err(ProxyError::Ours("a request ran out of rounds"))
+}
+
+/// With others, unless that has proved useless or would be unsafe.
+fn company(means: &Means, asked: &Asked, looked: &Looked, round: usize) -> Company {
+    let useless = means.hit_for_miss.applies(asked.route.index, asked.key.digest, means.now());
+    let own_terms = matches!(looked.plan, Plan::Fetch(FetchReason::Request));
+    if round >= ROUNDS
+        || !asked.route.collapse
+        || asked.has_credentials()
+        || asked.demands.no_store
+        || own_terms
+        || useless
+    {
+        Company::Alone
+    } else {
+        Company::Shared
+    }
+}
+
+async fn act<S: Origin>(
+    means: &Arc<Means>,
+    inner: &S,
+    asked: &Arc<Asked>,
+    looked: Looked,
+    company: Company,
+) -> Step {
+    match (looked.plan, &looked.entry) {
+        (Plan::Serve, Some((entry, _))) => {
+            Step::Done(deliver::entry(asked, entry, Served::Hit, means.now()))
+        }
+        (Plan::ServeAndRefresh(why), Some((entry, _))) => {
+            refresh::behind(means, inner, Arc::clone(asked), &looked, entry);
+            Step::Done(deliver::entry(asked, entry, Served::Stale(why), means.now()))
+        }
+        (Plan::ServeBackingOff(why), Some((entry, _))) => {
+            means.metrics.stale_if_error(asked.route.index);
+            Step::Done(deliver::entry(asked, entry, Served::Stale(why), means.now()))
+        }
+        (Plan::Refuse(_), _) => Step::Done(refused(asked)),
+        (Plan::Fetch(reason) | Plan::Revalidate(reason), _) => {
+            if asked.method == Method::HEAD {
+                return pass::head(means, inner, asked, reason).await;
+            }
+            fetch::through(means, inner, asked, looked, reason, company).await
+        }
+        // A verdict to serve always comes with an entry.
+        (Plan::Serve | Plan::ServeAndRefresh(_) | Plan::ServeBackingOff(_), None) => {
+            Step::Failed(OriginFault::Broken("nothing to serve".into()))
+        }
+    }
+}
+
+fn refused(asked: &Asked) -> Response<Body> {
+    let error = ProxyError::Client(ClientFault::OnlyIfCached);
+    let cache_status =
+        CacheStatus { detail: Some("only-if-cached".into()), ..CacheStatus::default() };
+    let handled = Handled {
+        route: Arc::clone(&asked.route),
+        outcome: Outcome::Refused,
+        reason: "only-if-cached",
+        cache_status,
+        origin_time: None,
+        saved_time: None,
+    };
+    attach(rescue::respond(&error, Version::HTTP_11), handled)
+}

@@ -1,0 +1,67 @@
+//! Sent on without the store: what is not ours to cache, and HEAD when nothing is stored.
+
+use std::sync::Arc;
+
+use http::{Request, Response};
+
+use super::ask::ask;
+use super::asked::Asked;
+use super::fetch::Step;
+use super::{Means, Origin};
+use crate::body::Body;
+use crate::config::Route;
+use crate::error::{OriginFault, ProxyError};
+use crate::key::tags;
+use crate::layers::handled::{Handled, attach};
+use crate::plan::{FetchReason, PassReason};
+use crate::semantics::cache_status::{CacheStatus, Forwarded};
+use crate::telemetry::outcome::Outcome;
+
+/// Sends a request on; both bodies stream.
+pub async fn send_on<S: Origin>(
+    means: Arc<Means>,
+    mut inner: S,
+    route: Arc<Route>,
+    request: Request<Body>,
+    reason: PassReason,
+) -> Result<Response<Body>, ProxyError> {
+    let response = ask(&means, &mut inner, route.index, request).await?;
+    Ok(passed(response, route, reason.forwarded(), reason.as_str()))
+}
+
+/// Asks for the head alone: it cannot fill an entry, and a GET in its place could cost the origin
+/// far more than was asked.
+pub async fn head<S: Origin>(means: &Means, inner: &S, asked: &Asked, reason: FetchReason) -> Step {
+    match ask(means, &mut inner.clone(), asked.route.index, asked.pass_on()).await {
+        Ok(response) => {
+            let route = Arc::clone(&asked.route);
+            Step::Done(passed(response, route, reason.forwarded(), "head"))
+        }
+        Err(ProxyError::Origin(fault)) => Step::Failed(fault),
+        Err(other) => Step::Failed(OriginFault::Broken(other.to_string())),
+    }
+}
+
+fn passed(
+    mut response: Response<Body>,
+    route: Arc<Route>,
+    forwarded: Forwarded,
+    reason: &'static str,
+) -> Response<Body> {
+    tags::strip(response.headers_mut());
+    let cache_status = CacheStatus {
+        fwd: Some(forwarded),
+        fwd_status: Some(response.status().as_u16()),
+        detail: Some(reason.into()),
+        ..CacheStatus::default()
+    };
+    let handled = Handled {
+        route,
+        outcome: Outcome::Pass,
+        reason,
+        cache_status,
+        origin_time: None,
+        saved_time: None,
+    };
+    attach(response, handled)
+}

@@ -1,0 +1,47 @@
+//! Behind a stale hit: exactly one refresh per entry, across the fleet, within the origin's budget.
+
+use std::sync::Arc;
+
+use super::asked::Asked;
+use super::fill::Fill;
+use super::lookup::Looked;
+use super::{Means, Origin};
+use crate::layers::collapse::Joined;
+use crate::ledger::Standing;
+use crate::store::Entry;
+use crate::telemetry::outcome::RefreshResult;
+
+/// Starts a refresh of `entry`, unless one is under way or the budget is used up; the next stale
+/// hit then asks again.
+pub fn behind<S: Origin>(
+    means: &Arc<Means>,
+    inner: &S,
+    asked: Arc<Asked>,
+    looked: &Looked,
+    entry: &Arc<Entry>,
+) {
+    let now = means.now();
+    let joined = means.flights.join(looked.key.digest, means.ledger.applied(), now, |flight| {
+        means.ledger.judge(flight.as_of, flight.began, &entry.belongs, now) == Standing::Good
+    });
+    let Joined::Lead(lead) = joined else { return };
+    let Ok(permit) = Arc::clone(&means.refreshes).try_acquire_owned() else {
+        means.metrics.refresh(asked.route.index, RefreshResult::Skipped);
+        return;
+    };
+    let fill = Fill {
+        means: Arc::clone(means),
+        inner: inner.clone(),
+        asked,
+        key: looked.key.clone(),
+        stale: Some(Arc::clone(entry)),
+        lead: Some(lead),
+        ask_fleet: true,
+        refreshing: true,
+        reply: None,
+    };
+    tokio::spawn(async move {
+        fill.run().await;
+        drop(permit);
+    });
+}

@@ -1,0 +1,109 @@
+//! An unsafe request: sent on, and what it changes is invalidated before its answer is released.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Request, Response};
+
+use super::ask::ask;
+use super::{Means, Origin};
+use crate::body::Body;
+use crate::config::Route;
+use crate::config::captures::Captures;
+use crate::error::ProxyError;
+use crate::key::{tags, url};
+use crate::layers::handled::{Handled, attach};
+use crate::ledger::name::Name;
+use crate::ledger::{Cause, Mode};
+use crate::plan::write::invalidates;
+use crate::semantics::cache_status::{CacheStatus, Forwarded};
+use crate::semantics::invalidation::{parent, referenced};
+use crate::store::ledger::Receipt;
+use crate::telemetry::outcome::Outcome;
+
+/// The field that tells where in the ledger a write was recorded.
+pub const POSITION_FIELD: http::HeaderName = http::HeaderName::from_static("larder-position");
+
+/// Carries out a write. It goes on if the client leaves: once the origin may have the request,
+/// what it changes must be invalidated.
+pub async fn carry_out<S: Origin>(
+    means: Arc<Means>,
+    inner: S,
+    route: Arc<Route>,
+    captures: Captures,
+    request: Request<Body>,
+) -> Result<Response<Body>, ProxyError> {
+    let write = Write { means, route, captures };
+    match tokio::spawn(write.run(inner, request)).await {
+        Ok(result) => result,
+        Err(_) => Err(ProxyError::Ours("a write's task ended without an answer")),
+    }
+}
+
+struct Write {
+    means: Arc<Means>,
+    route: Arc<Route>,
+    captures: Captures,
+}
+
+impl Write {
+    async fn run<S: Origin>(
+        self,
+        mut inner: S,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, ProxyError> {
+        let target = request.uri().clone();
+        let sent = self.means.now();
+        let result = ask(&self.means, &mut inner, self.route.index, request).await;
+        let took = self.means.now().since(sent);
+        let status = result.as_ref().map(Response::status);
+        let receipt = if invalidates(status) {
+            let names = self.names(&target, result.as_ref().ok());
+            Some(self.means.ledger.invalidate(names, Mode::Hard, Cause::Write).await)
+        } else {
+            None
+        };
+        let mut response = result?;
+        tags::strip(response.headers_mut());
+        Ok(self.answer(response, receipt.as_ref(), took))
+    }
+
+    /// What a write to `target` changes.
+    fn names(&self, target: &http::Uri, answer: Option<&Response<Body>>) -> Vec<Name> {
+        let named = answer.map(|a| referenced(target, a.headers())).unwrap_or_default();
+        let parent = if self.route.invalidate_parent { parent(target.path()) } else { None };
+        url::written(&self.route, &self.captures, target, &named, parent)
+    }
+
+    fn answer(
+        &self,
+        mut response: Response<Body>,
+        receipt: Option<&Receipt>,
+        took: std::time::Duration,
+    ) -> Response<Body> {
+        let reason = match receipt {
+            Some(receipt) if receipt.owed => "invalidation-owed",
+            Some(_) => "invalidated",
+            None => "nothing-changed",
+        };
+        if let Some(receipt) = receipt
+            && let Ok(position) = HeaderValue::try_from(receipt.position.to_string())
+        {
+            crate::semantics::fields::replace(response.headers_mut(), POSITION_FIELD, position);
+        }
+        let status = CacheStatus {
+            fwd: Some(Forwarded::Method),
+            fwd_status: Some(response.status().as_u16()),
+            detail: Some(reason.into()),
+            ..CacheStatus::default()
+        };
+        let handled = Handled {
+            route: Arc::clone(&self.route),
+            outcome: Outcome::Pass,
+            reason,
+            cache_status: status,
+            origin_time: Some(took),
+            saved_time: None,
+        };
+        attach(response, handled)
+    }
+}

@@ -1,0 +1,471 @@
+//! The content of one fill, read by many while it arrives.
+//!
+//! | phase | what is kept | who waits for whom |
+//! |---|---|---|
+//! | [`Phase::Whole`] | every piece: late readers start at the beginning | nobody |
+//! | [`Phase::Window`] | too large to store: only what some reader still needs | the fill waits for its fastest reader |
+//! | [`Phase::Ended`] | as before | nobody |
+//!
+//! A slow reader never holds up the fill or another reader. While the content is whole it costs
+//! memory up to the largest entry that its route stores. Once it is too large for that, a reader
+//! that falls further behind the fastest than the window is cut off: its client sees an aborted
+//! transfer. That can only happen when several clients collapsed onto a response that turned out
+//! too large without having said so; a single reader is always waited for.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::body::BodyError;
+
+/// How far readers may be apart once the content is too large to keep, in bytes.
+const WINDOW: u64 = 4 << 20;
+
+/// How far the fill may run ahead of its fastest reader once the content is too large to keep.
+const AHEAD: u64 = 256 << 10;
+
+/// What all fills together hold in memory, in bytes.
+#[derive(Debug)]
+pub struct FillBudget {
+    held: AtomicU64,
+    limit: u64,
+}
+
+impl FillBudget {
+    /// At most `limit` bytes in all; a fill that would exceed it is no longer kept whole.
+    pub const fn new(limit: u64) -> Self {
+        Self { held: AtomicU64::new(0), limit }
+    }
+
+    /// Bytes held now.
+    pub fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        self.held.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limit
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Content that arrives once and is read many times.
+#[derive(Debug)]
+pub struct Content {
+    state: Mutex<State>,
+    budget: Arc<FillBudget>,
+    /// Largest content that is kept whole, in bytes.
+    largest: u64,
+    /// From `Content-Length`, if the origin gave one.
+    announced: Option<u64>,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// Pieces still kept.
+    pieces: VecDeque<Bytes>,
+    /// Number of the first piece kept, and how many bytes came before it.
+    first: usize,
+    dropped: u64,
+    /// Bytes arrived in all.
+    arrived: u64,
+    trailers: Option<HeaderMap>,
+    readers: HashMap<u64, Place>,
+    next_reader: u64,
+    /// Readers that wait for the next piece.
+    wakers: Vec<Waker>,
+    /// The fill, waiting for its fastest reader.
+    filler: Option<Waker>,
+}
+
+/// Where a reader is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// Number of the next piece.
+    piece: usize,
+    /// Bytes read.
+    bytes: u64,
+    /// Fell too far behind.
+    cut: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Whole,
+    Window,
+    Ended(End),
+}
+
+/// How the content ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// All of it arrived.
+    Complete,
+    /// It broke off: readers see an aborted transfer.
+    Broken,
+}
+
+/// What became of a piece that was pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// All is still here; it can be stored.
+    Whole,
+    /// Too large to store; go on only as fast as somebody reads.
+    TooLarge,
+}
+
+impl Content {
+    /// Content of which at most `largest` bytes are kept whole.
+    pub fn new(largest: u64, announced: Option<u64>, budget: Arc<FillBudget>) -> Arc<Self> {
+        let state = State {
+            phase: Phase::Whole,
+            pieces: VecDeque::new(),
+            first: 0,
+            dropped: 0,
+            arrived: 0,
+            trailers: None,
+            readers: HashMap::new(),
+            next_reader: 0,
+            wakers: Vec::new(),
+            filler: None,
+        };
+        Arc::new(Self { state: Mutex::new(state), budget, largest, announced })
+    }
+
+    /// A reader from the beginning; `None` if the beginning is no longer kept.
+    pub fn reader(self: &Arc<Self>) -> Option<Reader> {
+        let mut state = self.lock();
+        if state.first > 0 || state.phase == Phase::Window {
+            return None;
+        }
+        let id = state.next_reader;
+        state.next_reader += 1;
+        state.readers.insert(id, Place { piece: 0, bytes: 0, cut: false });
+        Some(Reader { content: Arc::clone(self), id, done: false })
+    }
+
+    /// Adds a piece and wakes who waits for it.
+    pub fn push(&self, piece: Bytes) -> Pushed {
+        let within_budget = self.budget.take(piece.len() as u64);
+        let mut state = self.lock();
+        state.arrived += piece.len() as u64;
+        state.pieces.push_back(piece);
+        if state.phase == Phase::Whole && (state.arrived > self.largest || !within_budget) {
+            state.phase = Phase::Window;
+        }
+        let pushed = if state.phase == Phase::Window {
+            self.forget_read(&mut state);
+            Pushed::TooLarge
+        } else {
+            Pushed::Whole
+        };
+        wake_all(state);
+        pushed
+    }
+
+    /// Trailer fields, which follow the last piece.
+    pub fn push_trailers(&self, trailers: HeaderMap) {
+        self.lock().trailers = Some(trailers);
+    }
+
+    /// Says that nothing more comes. Only the first call counts.
+    pub fn end(&self, end: End) {
+        let mut state = self.lock();
+        if !matches!(state.phase, Phase::Ended(_)) {
+            state.phase = Phase::Ended(end);
+        }
+        wake_all(state);
+    }
+
+    /// Waits until somebody has read enough for the fill to go on; `None` once nobody reads.
+    /// Only of use when [`Pushed::TooLarge`] was answered.
+    pub async fn room(&self) -> Option<()> {
+        std::future::poll_fn(|cx| self.poll_room(cx)).await
+    }
+
+    /// The whole content in one piece, if it is complete and all kept.
+    pub fn whole(&self) -> Option<Bytes> {
+        let state = self.lock();
+        if state.first > 0 {
+            return None;
+        }
+        match state.pieces.len() {
+            0 => Some(Bytes::new()),
+            1 => state.pieces.front().cloned(),
+            _ => {
+                let mut all = Vec::with_capacity(usize::try_from(state.arrived).unwrap_or(0));
+                state.pieces.iter().for_each(|p| all.extend_from_slice(p));
+                Some(all.into())
+            }
+        }
+    }
+
+    /// Bytes arrived so far.
+    pub fn arrived(&self) -> u64 {
+        self.lock().arrived
+    }
+
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        let mut state = self.lock();
+        let fastest = state.readers.values().map(|p| p.bytes).max();
+        match fastest {
+            None => Poll::Ready(None),
+            Some(read) if state.arrived.saturating_sub(read) <= AHEAD => Poll::Ready(Some(())),
+            Some(_) => {
+                state.filler = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Drops the pieces that nobody needs any more, and the readers that need too much.
+    fn forget_read(&self, state: &mut State) {
+        if state.phase != Phase::Window {
+            return;
+        }
+        let fastest = state.readers.values().map(|p| p.bytes).max().unwrap_or(0);
+        for place in state.readers.values_mut() {
+            place.cut |= fastest.saturating_sub(place.bytes) > WINDOW;
+        }
+        let needed = state.readers.values().filter(|p| !p.cut).map(|p| p.piece).min();
+        let needed = needed.unwrap_or(state.first + state.pieces.len());
+        while state.first < needed {
+            let Some(piece) = state.pieces.pop_front() else { break };
+            state.first += 1;
+            state.dropped += piece.len() as u64;
+            self.budget.give_back(piece.len() as u64);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        let held: u64 = self.lock().pieces.iter().map(|p| p.len() as u64).sum();
+        self.budget.give_back(held);
+    }
+}
+
+/// Wakes outside the lock: a woken reader asks for it at once.
+fn wake_all(mut state: MutexGuard<'_, State>) {
+    let wakers = std::mem::take(&mut state.wakers);
+    drop(state);
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+/// One reader's way through the content. Dropping it frees what only it still needed.
+#[derive(Debug)]
+pub struct Reader {
+    content: Arc<Content>,
+    id: u64,
+    done: bool,
+}
+
+/// Why a reader's transfer is aborted.
+#[derive(Debug, thiserror::Error)]
+enum Aborted {
+    #[error("the origin's response broke off")]
+    Broken,
+    #[error("too slow for a response that is too large to keep")]
+    TooSlow,
+}
+
+impl HttpBody for Reader {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        let content = Arc::clone(&self.content);
+        let mut state = content.lock();
+        let Some(place) = state.readers.get(&self.id).copied() else { return Poll::Ready(None) };
+        if place.cut {
+            self.done = true;
+            return Poll::Ready(Some(Err(Aborted::TooSlow.into())));
+        }
+        if let Some(piece) = state.pieces.get(place.piece - state.first).cloned() {
+            let next =
+                Place { piece: place.piece + 1, bytes: place.bytes + piece.len() as u64, ..place };
+            state.readers.insert(self.id, next);
+            content.forget_read(&mut state);
+            if let Some(filler) = state.filler.take() {
+                filler.wake();
+            }
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        match state.phase {
+            Phase::Ended(end) => {
+                self.done = true;
+                match (end, state.trailers.clone()) {
+                    (End::Broken, _) => Poll::Ready(Some(Err(Aborted::Broken.into()))),
+                    (End::Complete, Some(trailers)) => {
+                        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+                    }
+                    (End::Complete, None) => Poll::Ready(None),
+                }
+            }
+            Phase::Whole | Phase::Window => {
+                if !state.wakers.iter().any(|w| w.will_wake(cx.waker())) {
+                    state.wakers.push(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        if self.done {
+            return true;
+        }
+        let state = self.content.lock();
+        let read = state.readers.get(&self.id).map_or(0, |p| p.bytes);
+        state.phase == Phase::Ended(End::Complete)
+            && state.trailers.is_none()
+            && read == state.arrived
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let state = self.content.lock();
+        let read = state.readers.get(&self.id).map_or(0, |p| p.bytes);
+        let total = match state.phase {
+            Phase::Ended(End::Complete) => Some(state.arrived),
+            _ => self.content.announced,
+        };
+        total.map_or_else(SizeHint::default, |t| SizeHint::with_exact(t.saturating_sub(read)))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut state = self.content.lock();
+        state.readers.remove(&self.id);
+        self.content.forget_read(&mut state);
+        if let Some(filler) = state.filler.take() {
+            filler.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    fn budget() -> Arc<FillBudget> {
+        Arc::new(FillBudget::new(64 << 20))
+    }
+
+    #[tokio::test]
+    async fn every_reader_gets_every_piece_however_late_it_comes() {
+        let content = Content::new(100, None, budget());
+        let early = content.reader().unwrap();
+        content.push("one ".into());
+        let late = content.reader().unwrap();
+        content.push("two".into());
+        content.end(End::Complete);
+        let last = content.reader().unwrap();
+        for reader in [early, late, last] {
+            assert_eq!(reader.collect().await.unwrap().to_bytes(), "one two");
+        }
+        assert_eq!(content.whole().unwrap(), "one two");
+    }
+
+    #[tokio::test]
+    async fn a_broken_fill_is_an_error_for_every_reader() {
+        let content = Content::new(100, None, budget());
+        let reader = content.reader().unwrap();
+        content.push("half".into());
+        content.end(End::Broken);
+        content.end(End::Complete);
+        assert!(reader.collect().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn content_too_large_to_keep_is_no_longer_open_to_new_readers() {
+        let budget = budget();
+        let content = Content::new(4, None, Arc::clone(&budget));
+        let mut reader = content.reader().unwrap();
+        assert_eq!(content.push("1234".into()), Pushed::Whole);
+        assert_eq!(content.push("5".into()), Pushed::TooLarge);
+        assert!(content.reader().is_none());
+        assert_eq!(reader.frame().await.unwrap().unwrap().into_data().unwrap(), "1234");
+        assert_eq!(budget.held(), 1, "what was read by all is dropped");
+        assert!(content.whole().is_none());
+        drop(reader);
+        assert_eq!(content.room().await, None, "nobody reads any more");
+        drop(content);
+        assert_eq!(budget.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn beyond_the_budget_of_all_fills_nothing_is_kept_whole() {
+        let budget = Arc::new(FillBudget::new(3));
+        let content = Content::new(100, None, Arc::clone(&budget));
+        let _reader = content.reader().unwrap();
+        assert_eq!(content.push("123".into()), Pushed::Whole);
+        assert_eq!(content.push("4".into()), Pushed::TooLarge);
+    }
+
+    #[tokio::test]
+    async fn the_slow_are_cut_off_only_when_somebody_faster_reads() {
+        let content = Content::new(0, None, budget());
+        let mut slow = content.reader().unwrap();
+        let mut fast = content.reader().unwrap();
+        let piece = Bytes::from(vec![0; 1 << 20]);
+        for _ in 0..6 {
+            content.push(piece.clone());
+            let _ = fast.frame().await.unwrap().unwrap();
+        }
+        assert!(slow.frame().await.unwrap().is_err());
+        drop(slow);
+        content.push(piece.clone());
+        content.end(End::Complete);
+        assert!(fast.frame().await.unwrap().is_ok());
+        assert!(fast.frame().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_fill_waits_for_its_fastest_reader_once_nothing_is_kept() {
+        let content = Content::new(0, None, budget());
+        let mut reader = content.reader().unwrap();
+        content.push(Bytes::from(vec![0; 1 << 20]));
+        let waiting = tokio::spawn({
+            let content = Arc::clone(&content);
+            async move { content.room().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        let _ = reader.frame().await;
+        assert_eq!(waiting.await.unwrap(), Some(()));
+    }
+
+    #[tokio::test]
+    async fn trailers_follow_the_last_piece() {
+        let content = Content::new(100, None, budget());
+        let reader = content.reader().unwrap();
+        content.push("x".into());
+        let mut trailers = HeaderMap::new();
+        trailers.append("x-sum", "1".parse().unwrap());
+        content.push_trailers(trailers);
+        content.end(End::Complete);
+        let all = reader.collect().await.unwrap();
+        assert_eq!(all.trailers().unwrap()["x-sum"], "1");
+    }
+}

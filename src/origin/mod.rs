@@ -1,0 +1,140 @@
+//! Where fresh answers come from. A request goes in, a response comes out; nothing here knows of
+//! caching.
+//!
+//! | what happens | comes out as | tried again |
+//! |---|---|---|
+//! | no connection can be opened | `Connect` | on every other server: nothing was sent |
+//! | no connection becomes free | `Busy` | no |
+//! | a pooled connection was closed before anything was sent on it | – | by the pool |
+//! | the connection breaks before the head is complete | `Broken` | once, if the method is safe and there is no content |
+//! | the head does not come in time | `Timeout` | no |
+//! | the head is not HTTP that can be forwarded | `Malformed` | no |
+//! | the client's content fails on the way | `ClientFault::Content` | no |
+//! | the content breaks off or stalls | an error of the response's body | no |
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Response, Version, request};
+use http_body::Body as _;
+use tower::Service;
+
+use crate::body::Body;
+use crate::config;
+use crate::error::{OriginFault, ProxyError};
+
+mod balance;
+mod client;
+mod content;
+mod receive;
+
+use balance::Servers;
+use content::Lent;
+
+/// All servers of the origin, as one service. Clones share connections and limits.
+#[derive(Clone, Debug)]
+pub struct Origin(Arc<Servers>);
+
+impl Origin {
+    /// Opens nothing yet: connections are made when they are needed.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the operator: no server, a server behind TLS, a host that is none.
+    pub fn new(config: &config::Origin) -> Result<Self, String> {
+        Servers::new(config).map(|servers| Self(Arc::new(servers)))
+    }
+}
+
+impl Service<Request<Body>> for Origin {
+    type Response = Response<Body>;
+    type Error = ProxyError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, ProxyError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let servers = Arc::clone(&self.0);
+        Box::pin(async move { send(&servers, request).await })
+    }
+}
+
+async fn send(servers: &Servers, request: Request<Body>) -> Result<Response<Body>, ProxyError> {
+    let (head, content) = request.into_parts();
+    let replayable = head.method.is_safe() && content.is_end_stream();
+    let head = outgoing(head, &content);
+    let content = Lent::new(content);
+    let mut tried = Vec::new();
+    let mut broken_before = false;
+    let mut last = None;
+    while let Some(server) = servers.next(&tried) {
+        match server.exchange(&head, &content).await {
+            Err(ProxyError::Origin(fault @ OriginFault::Connect(_))) => {
+                tracing::debug!(server = %server.name(), error = %fault, "server skipped");
+                servers.rest(server);
+                tried.push(server.index());
+                last = Some(fault);
+            }
+            // RFC 9110 §9.2.2: an idempotent request may be repeated when the connection closes.
+            Err(ProxyError::Origin(fault @ OriginFault::Broken(_)))
+                if replayable && !broken_before =>
+            {
+                tracing::debug!(server = %server.name(), error = %fault, "asked once more");
+                broken_before = true;
+                last = Some(fault);
+            }
+            outcome => return outcome,
+        }
+    }
+    Err(last.map_or(ProxyError::Ours("an origin without servers"), ProxyError::from))
+}
+
+/// The head as it is sent, but for what depends on the server: framing is of our own making.
+fn outgoing(mut head: request::Parts, content: &Body) -> Outgoing {
+    let path = head.uri.path_and_query().cloned();
+    head.headers.remove(TRANSFER_ENCODING);
+    if content.is_end_stream() {
+        // RFC 9112 §6.3: a length that nothing follows would take the next request for content.
+        if head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0") {
+            head.headers.remove(CONTENT_LENGTH);
+        }
+    } else if content.size_hint().exact().is_none() && !head.headers.contains_key(CONTENT_LENGTH) {
+        // Said in so many words: for GET and HEAD it is not assumed that there is content.
+        head.headers.append(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    Outgoing {
+        upgrade: head.headers.contains_key(http::header::UPGRADE),
+        method: head.method,
+        path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
+        headers: head.headers,
+    }
+}
+
+/// A request's head, to be sent to one server or, if that fails, to another.
+#[derive(Debug)]
+struct Outgoing {
+    method: Method,
+    path: PathAndQuery,
+    headers: http::HeaderMap,
+    /// A 101 may come back.
+    upgrade: bool,
+}
+
+impl Outgoing {
+    /// For one server. Nothing of the extensions goes along: they are the client's.
+    fn to_server(&self, client: &client::Server, content: Lent) -> Request<Lent> {
+        let mut request = Request::new(content);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = client.uri(&self.path);
+        *request.version_mut() = Version::HTTP_11;
+        *request.headers_mut() = self.headers.clone();
+        client.set_host(request.headers_mut());
+        request
+    }
+}

@@ -1,0 +1,255 @@
+//! From the origin's response to what becomes of it.
+
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+
+use super::{NotShared, Outcome};
+use crate::config::{Authority, Freshness, Route};
+use crate::key::Digest;
+use crate::semantics::cache_control::CacheControl;
+use crate::semantics::freshness::{
+    explicit_lifetime, must_not_serve_stale, stale_if_error, stale_while_revalidate,
+};
+use crate::semantics::storable::{Allowance, NotStorable, storable};
+use crate::semantics::stored::{StoredResponse, Times};
+use crate::semantics::time::Timestamp;
+use crate::semantics::validation::{confirms, freshen, has_validator};
+use crate::semantics::{age, targeted};
+
+/// An entry with a validator is kept this much longer than it may be served, since asking whether
+/// it still stands costs the origin less than asking for it.
+const KEEP_TO_VALIDATE: Duration = Duration::from_secs(300);
+
+/// What was asked of the origin, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The route that applies.
+    pub route: &'a Route,
+    /// Key that it would be stored under; lifetimes are spread by it.
+    pub digest: Digest,
+    /// Method sent.
+    pub method: &'a Method,
+    /// Fields of the client's request.
+    pub headers: &'a HeaderMap,
+    /// When the request was sent.
+    pub sent: Timestamp,
+    /// The stored response that the request asked about, if it was conditional.
+    pub validating: Option<&'a StoredResponse>,
+}
+
+/// The head of what the origin answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// Status.
+    pub status: StatusCode,
+    /// Fields.
+    pub headers: &'a HeaderMap,
+    /// Length of the content, where the head gives one.
+    pub length: Option<u64>,
+    /// The content ends when the connection does.
+    pub close_delimited: bool,
+    /// When the head was received.
+    pub received: Timestamp,
+}
+
+/// What becomes of a response?
+pub fn settle(asked: &Asked<'_>, answer: &Answer<'_>) -> Outcome {
+    if answer.status == StatusCode::NOT_MODIFIED {
+        return settle_not_modified(asked, answer);
+    }
+    let control = targeted::effective(answer.headers);
+    if let Err(why) = may_store(asked, answer, &control) {
+        return refuse(answer, &control, why);
+    }
+    if answer.length.is_some_and(|length| length > asked.route.max_entry) {
+        return Outcome::PassOn(NotShared::TooLarge);
+    }
+    if answer.close_delimited {
+        return Outcome::PassOn(NotShared::CloseDelimited);
+    }
+    if is_event_stream(answer.headers) {
+        return Outcome::PassOn(NotShared::Endless);
+    }
+    match times(asked, answer.status, answer.headers, &control, answer.received) {
+        Some(times) => Outcome::Store(times),
+        None => Outcome::PassOn(NotShared::Forbidden(NotStorable::NoFreshness)),
+    }
+}
+
+/// RFC 9111 §4.3.4: a 304 renews the response that was asked about.
+fn settle_not_modified(asked: &Asked<'_>, answer: &Answer<'_>) -> Outcome {
+    let Some(stored) = asked.validating else {
+        return Outcome::PassOn(NotShared::Unexpected);
+    };
+    if !confirms(&stored.headers, answer.headers) {
+        return Outcome::AskAgain;
+    }
+    let merged = freshen(&stored.headers, answer.headers);
+    let control = targeted::effective(&merged);
+    let renewed = Answer { status: stored.status, headers: &merged, ..*answer };
+    if let Err(why) = may_store(asked, &renewed, &control) {
+        return Outcome::PassOn(NotShared::Forbidden(why));
+    }
+    match times(asked, stored.status, &merged, &control, answer.received) {
+        Some(times) => Outcome::Renew(times),
+        None => Outcome::PassOn(NotShared::Forbidden(NotStorable::NoFreshness)),
+    }
+}
+
+fn may_store(
+    asked: &Asked<'_>,
+    answer: &Answer<'_>,
+    control: &CacheControl,
+) -> Result<(), NotStorable> {
+    let freshness = &asked.route.freshness;
+    let allowance = Allowance {
+        ttl: ttl(freshness, answer.status).is_some(),
+        keyed: &keyed(asked.route),
+        override_origin: freshness.authority == Authority::Route,
+    };
+    storable(asked.method, asked.headers, answer.status, answer.headers, control, allowance)
+}
+
+/// Request fields that are in the key: what varies with them is told apart.
+fn keyed(route: &Route) -> Vec<HeaderName> {
+    let mut keyed = route.key.headers.clone();
+    if !route.key.cookies.is_empty() {
+        keyed.push(http::header::COOKIE);
+    }
+    keyed
+}
+
+/// An error that nobody claimed as private is shared with those who asked at the same time, and
+/// may be covered by something stale: a failing origin is not asked once per waiter.
+fn refuse(answer: &Answer<'_>, control: &CacheControl, why: NotStorable) -> Outcome {
+    let error = answer.status.is_server_error() && answer.status != StatusCode::NOT_IMPLEMENTED;
+    let personal = control.is_private()
+        || control.no_store
+        || answer.headers.contains_key(http::header::SET_COOKIE)
+        || !matches!(why, NotStorable::NoFreshness | NotStorable::StatusNotUnderstood);
+    if error && !personal { Outcome::Error } else { Outcome::PassOn(NotShared::Forbidden(why)) }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|v| {
+        let v = v.as_bytes();
+        v.len() >= 17 && v[..17].eq_ignore_ascii_case(b"text/event-stream")
+    })
+}
+
+/// The lifetime that the configuration gives to a status, not yet spread.
+fn ttl(freshness: &Freshness, status: StatusCode) -> Option<Duration> {
+    match status.as_u16() {
+        200 | 203 | 204 | 300 | 301 | 308 => freshness.soft_ttl,
+        404 | 405 | 410 | 414 | 501 => freshness.negative_ttl,
+        _ => None,
+    }
+}
+
+/// Until when a response may be used; `None` if neither the origin nor the route says.
+fn times(
+    asked: &Asked<'_>,
+    status: StatusCode,
+    headers: &HeaderMap,
+    control: &CacheControl,
+    received: Timestamp,
+) -> Option<Times> {
+    let freshness = &asked.route.freshness;
+    let initial_age = age::corrected_initial_age(headers, asked.sent, received);
+    let explicit = explicit_lifetime(control, headers, received);
+    let configured = ttl(freshness, status);
+    let origin_rules = freshness.authority == Authority::Origin;
+    let spread = Spread::of(freshness.jitter, asked.digest);
+
+    let (fresh_until, from_origin) = match (explicit, configured) {
+        (Some(lifetime), _) if origin_rules => {
+            (received + lifetime.saturating_sub(initial_age), true)
+        }
+        (_, Some(ttl)) => (received + spread.over(ttl), false),
+        (Some(lifetime), None) => (received + lifetime.saturating_sub(initial_age), true),
+        (None, None) => return None,
+    };
+    let window = Window { freshness, status, spread, received, fresh_until };
+    let told = (from_origin || origin_rules).then_some(control);
+    let (stale_until, error_until) = window.beyond(told);
+    let fresh_until = match told {
+        // RFC 9111 §5.2.2.4: stored, but never used without asking.
+        Some(control) if control.is_no_cache() => received,
+        _ => fresh_until,
+    };
+    let served = fresh_until.max(stale_until).max(error_until);
+    let keep_until = if has_validator(headers) { served + KEEP_TO_VALIDATE } else { served };
+    Some(Times {
+        response_time: received,
+        initial_age,
+        fresh_until,
+        stale_until: stale_until.max(fresh_until),
+        error_until,
+        keep_until,
+    })
+}
+
+/// What lies beyond the soft expiry.
+#[derive(Clone, Copy)]
+struct Window<'a> {
+    freshness: &'a Freshness,
+    status: StatusCode,
+    spread: Spread,
+    received: Timestamp,
+    fresh_until: Timestamp,
+}
+
+impl Window<'_> {
+    /// Hard expiry, and the end of stale-if-error. `told`: what the origin says, where that counts.
+    fn beyond(&self, told: Option<&CacheControl>) -> (Timestamp, Timestamp) {
+        if let Some(control) = told {
+            let swr = stale_while_revalidate(control);
+            let sie = stale_if_error(control);
+            if control.is_no_cache() {
+                return (self.received, self.received);
+            }
+            // RFC 9111 §4.2.4: then only what the origin itself allows.
+            let forbidden = must_not_serve_stale(control);
+            let hard = match swr {
+                Some(swr) => self.fresh_until + swr,
+                None if forbidden => self.fresh_until,
+                None => self.configured_hard(),
+            };
+            let error = match sie {
+                // RFC 5861 §4: counted from when it became stale.
+                Some(sie) => self.fresh_until + sie,
+                None if forbidden => self.fresh_until,
+                None => hard + self.freshness.stale_if_error,
+            };
+            return (hard, error);
+        }
+        let hard = self.configured_hard();
+        (hard, hard + self.freshness.stale_if_error)
+    }
+
+    /// The route's hard expiry; never before the soft one. Errors have none: what is negative is
+    /// not worth being stale.
+    fn configured_hard(&self) -> Timestamp {
+        let hard = self.freshness.hard_ttl.filter(|_| !self.status.is_client_error());
+        hard.map_or(self.fresh_until, |h| self.received + self.spread.over(h)).max(self.fresh_until)
+    }
+}
+
+/// The share by which one key's lifetimes differ from what is configured. The same for all of its
+/// lifetimes and in every process, so that what was filled together does not expire together.
+#[derive(Clone, Copy, Debug)]
+struct Spread(f64);
+
+impl Spread {
+    fn of(jitter: f64, digest: Digest) -> Self {
+        let [.., a, b] = digest.0;
+        let unit = f64::from(u16::from_be_bytes([a, b])) / f64::from(u16::MAX) * 2.0 - 1.0;
+        Self(1.0 + jitter.clamp(0.0, 0.9) * unit)
+    }
+
+    fn over(self, lifetime: Duration) -> Duration {
+        Duration::from_secs_f64(lifetime.as_secs_f64().min(1e9) * self.0)
+    }
+}

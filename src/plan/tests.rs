@@ -1,0 +1,426 @@
+//! The decisions as tables.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CACHE_CONTROL};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+use super::request::{Found, admit, may_cover_an_error, plan};
+use super::response::{Answer, Asked, settle};
+use super::{Admission, FetchReason, NotShared, Outcome, PassReason, Plan, StaleReason};
+use crate::config::{Authority, Freshness, KeyRules, OnDoubt, Route};
+use crate::key::Digest;
+use crate::ledger::name::Belongs;
+use crate::ledger::{Doubt, Position, Standing};
+use crate::semantics::reuse::Demands;
+use crate::semantics::storable::NotStorable;
+use crate::semantics::stored::{StoredResponse, Times};
+use crate::semantics::time::Timestamp;
+use crate::store::Entry;
+
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+const fn secs(s: u64) -> Duration {
+    Duration::from_secs(s)
+}
+
+fn route() -> Route {
+    Route {
+        name: "products".into(),
+        index: 0,
+        host: None,
+        path: "/products/{id}".into(),
+        methods: Vec::new(),
+        cache: true,
+        freshness: Freshness {
+            authority: Authority::Origin,
+            soft_ttl: Some(secs(60)),
+            hard_ttl: Some(secs(600)),
+            stale_if_error: secs(3600),
+            negative_ttl: Some(secs(5)),
+            jitter: 0.0,
+        },
+        namespace: crate::config::template::Template::default(),
+        tags: Vec::new(),
+        on_write: Vec::new(),
+        invalidate_parent: true,
+        key: KeyRules::default(),
+        max_entry: 1000,
+        max_variants: 16,
+        max_tags: 128,
+        on_doubt: OnDoubt::Revalidate,
+        collapse: true,
+        collapse_timeout: secs(10),
+    }
+}
+
+fn fallback() -> Route {
+    let freshness = Freshness {
+        authority: Authority::Origin,
+        soft_ttl: None,
+        hard_ttl: None,
+        stale_if_error: Duration::ZERO,
+        negative_ttl: None,
+        jitter: 0.0,
+    };
+    Route { name: "-".into(), freshness, ..route() }
+}
+
+fn fields(fields: &[(&'static str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in fields {
+        map.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+    }
+    map
+}
+
+/// Filled 100 s ago, soft at 60 s, hard at 600 s, errors covered until 3600 s.
+fn entry(headers: &[(&'static str, &str)]) -> Entry {
+    let filled = NOW - secs(100);
+    Entry {
+        key: Bytes::new(),
+        response: StoredResponse {
+            status: StatusCode::OK,
+            headers: fields(headers),
+            body: Bytes::new(),
+            times: Times {
+                response_time: filled,
+                initial_age: Duration::ZERO,
+                fresh_until: filled + secs(60),
+                stale_until: filled + secs(600),
+                error_until: filled + secs(3600),
+                keep_until: filled + secs(3600),
+            },
+        },
+        namespace: "".into(),
+        url: "//h/products/7".into(),
+        tags: Vec::new(),
+        belongs: Belongs::default(),
+        as_of: Position::ZERO,
+        vouched: filled,
+        fill_time: Duration::ZERO,
+    }
+}
+
+const ETAG: &[(&str, &str)] = &[("etag", "\"1\"")];
+
+#[test]
+fn requests_are_sorted_into_passed_written_and_looked_up() {
+    let on = route();
+    let off = Route { cache: false, ..route() };
+    let none: &[(&'static str, &str)] = &[];
+    for (route, method, headers, content, expected) in [
+        (&on, Method::GET, none, false, Admission::Lookup),
+        (&on, Method::HEAD, none, false, Admission::Lookup),
+        (&off, Method::GET, none, false, Admission::Pass(PassReason::RouteOff)),
+        (&on, Method::OPTIONS, none, false, Admission::Pass(PassReason::Method)),
+        (&on, Method::GET, none, true, Admission::Pass(PassReason::Content)),
+        (&on, Method::GET, &[("range", "bytes=0-1")], false, Admission::Pass(PassReason::Range)),
+        (&on, Method::GET, &[("upgrade", "x")], false, Admission::Pass(PassReason::Upgrade)),
+        (&on, Method::GET, &[("if-match", "*")], false, Admission::Pass(PassReason::Precondition)),
+        (&on, Method::POST, none, true, Admission::Write),
+        (&on, Method::PUT, none, false, Admission::Write),
+        (&on, Method::PATCH, none, false, Admission::Write),
+        (&on, Method::DELETE, none, false, Admission::Write),
+        (&off, Method::DELETE, none, false, Admission::Write),
+        (&on, Method::from_bytes(b"FROB").unwrap(), none, false, Admission::Write),
+    ] {
+        assert_eq!(
+            admit(route, &method, &fields(headers), content),
+            expected,
+            "{method} {headers:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_done_depends_on_time_standing_and_route() {
+    let route = route();
+    let doubt = Doubt::Unheard;
+    // `later`: seconds after the entry was filled.
+    for (later, standing, expected) in [
+        (10, Standing::Good, Plan::Serve),
+        (59, Standing::Good, Plan::Serve),
+        (60, Standing::Good, Plan::ServeAndRefresh(StaleReason::Expired)),
+        (599, Standing::Good, Plan::ServeAndRefresh(StaleReason::Expired)),
+        (600, Standing::Good, Plan::Revalidate(FetchReason::Expired)),
+        (10, Standing::Softened, Plan::ServeAndRefresh(StaleReason::Purged)),
+        (600, Standing::Softened, Plan::Revalidate(FetchReason::Purged)),
+        (10, Standing::Invalidated, Plan::Fetch(FetchReason::Invalidated)),
+        (700, Standing::Invalidated, Plan::Fetch(FetchReason::Invalidated)),
+        (10, Standing::Suspect(doubt), Plan::Revalidate(FetchReason::Suspect(doubt))),
+        (100, Standing::Suspect(doubt), Plan::Revalidate(FetchReason::Suspect(doubt))),
+    ] {
+        let entry = entry(ETAG);
+        let now = entry.response.times.response_time + secs(later);
+        let found = Found::Entry(&entry, standing);
+        let made = plan(&route, &Demands::default(), found, false, now);
+        assert_eq!(made, expected, "{later} s, {standing:?}");
+    }
+}
+
+#[test]
+fn without_a_validator_there_is_nothing_to_revalidate() {
+    let entry = entry(&[]);
+    let now = entry.response.times.response_time + secs(600);
+    let found = Found::Entry(&entry, Standing::Good);
+    let made = plan(&route(), &Demands::default(), found, false, now);
+    assert_eq!(made, Plan::Fetch(FetchReason::Expired));
+}
+
+#[test]
+fn a_suspect_entry_is_served_where_the_route_says_so() {
+    let entry = entry(ETAG);
+    let found = Found::Entry(&entry, Standing::Suspect(Doubt::Fenced));
+    let serve = Route { on_doubt: OnDoubt::Serve, ..route() };
+    let made = plan(&serve, &Demands::default(), found, false, NOW);
+    assert_eq!(made, Plan::ServeAndRefresh(StaleReason::Doubt(Doubt::Fenced)));
+}
+
+#[test]
+fn a_failing_origin_is_left_alone_as_long_as_something_may_be_served() {
+    let entry = entry(ETAG);
+    let filled = entry.response.times.response_time;
+    for (later, expected) in [
+        (10, Plan::Serve),
+        (100, Plan::ServeBackingOff(StaleReason::Expired)),
+        (3599, Plan::ServeBackingOff(StaleReason::Expired)),
+        (3600, Plan::Revalidate(FetchReason::Expired)),
+    ] {
+        let found = Found::Entry(&entry, Standing::Good);
+        let made = plan(&route(), &Demands::default(), found, true, filled + secs(later));
+        assert_eq!(made, expected, "{later} s");
+    }
+    let invalidated = Found::Entry(&entry, Standing::Invalidated);
+    let made = plan(&route(), &Demands::default(), invalidated, true, NOW);
+    assert_eq!(made, Plan::Fetch(FetchReason::Invalidated), "never what was invalidated");
+    assert!(may_cover_an_error(&entry, filled + secs(3599)));
+    assert!(!may_cover_an_error(&entry, filled + secs(3600)));
+}
+
+#[test]
+fn only_the_rfc_route_lets_clients_ask_for_something_newer() {
+    let entry = entry(ETAG);
+    let now = entry.response.times.response_time + secs(30);
+    let found = || Found::Entry(&entry, Standing::Good);
+    let asked = |control: &str| Demands::of(&fields(&[("cache-control", control)]));
+    for (control, expected) in [
+        ("no-cache", Plan::Revalidate(FetchReason::Request)),
+        ("max-age=0", Plan::Revalidate(FetchReason::Request)),
+        ("max-age=29", Plan::Revalidate(FetchReason::Request)),
+        ("max-age=30", Plan::Serve),
+        ("min-fresh=31", Plan::Revalidate(FetchReason::Request)),
+        ("min-fresh=30", Plan::Serve),
+        ("max-stale", Plan::Serve),
+    ] {
+        assert_eq!(plan(&fallback(), &asked(control), found(), false, now), expected, "{control}");
+        assert_eq!(plan(&route(), &asked(control), found(), false, now), Plan::Serve, "{control}");
+    }
+}
+
+#[test]
+fn only_if_cached_never_reaches_the_origin() {
+    let demands = Demands::of(&fields(&[("cache-control", "only-if-cached")]));
+    let made = plan(&route(), &demands, Found::Nothing, false, NOW);
+    assert!(matches!(made, Plan::Refuse(_)));
+    let entry = entry(ETAG);
+    let now = entry.response.times.response_time;
+    let found = Found::Entry(&entry, Standing::Good);
+    assert_eq!(plan(&route(), &demands, found, false, now), Plan::Serve);
+}
+
+/// What becomes of a response with these fields.
+fn settled(route: &Route, status: u16, headers: &[(&'static str, &str)]) -> Outcome {
+    let response = fields(headers);
+    let asked = Asked {
+        route,
+        digest: Digest([0; 16]),
+        method: &Method::GET,
+        headers: &HeaderMap::new(),
+        sent: NOW,
+        validating: None,
+    };
+    settle(&asked, &answer(status, &response))
+}
+
+const fn answer_of(status: StatusCode, headers: &HeaderMap) -> Answer<'_> {
+    Answer { status, headers, length: Some(10), close_delimited: false, received: NOW }
+}
+
+fn answer(status: u16, headers: &HeaderMap) -> Answer<'_> {
+    answer_of(StatusCode::from_u16(status).unwrap(), headers)
+}
+
+/// (soft, hard, stale-if-error) in seconds from now, if it is stored.
+fn windows(outcome: Outcome) -> Option<(u64, u64, u64)> {
+    let Outcome::Store(times) = outcome else { return None };
+    let from_now = |until: Timestamp| until.since(NOW).as_secs();
+    assert!(times.fresh_until <= times.stale_until, "{times:?}");
+    assert!(times.stale_until.max(times.error_until) <= times.keep_until, "{times:?}");
+    Some((from_now(times.fresh_until), from_now(times.stale_until), from_now(times.error_until)))
+}
+
+#[test]
+fn the_origin_wins_where_it_speaks_and_the_route_where_it_is_silent() {
+    let by_origin = route();
+    let mut by_route = route();
+    by_route.freshness.authority = Authority::Route;
+    let rfc = fallback();
+    for (route, status, control, expected) in [
+        (&by_origin, 200, None, Some((60, 600, 4200))),
+        (&by_origin, 200, Some("max-age=10"), Some((10, 600, 4200))),
+        (&by_origin, 200, Some("max-age=1000"), Some((1000, 1000, 4600))),
+        (&by_origin, 200, Some("max-age=10, stale-while-revalidate=5"), Some((10, 15, 3615))),
+        (&by_origin, 200, Some("max-age=10, stale-if-error=7"), Some((10, 600, 17))),
+        (&by_origin, 200, Some("max-age=10, must-revalidate"), Some((10, 10, 10))),
+        (&by_origin, 200, Some("s-maxage=10"), Some((10, 10, 10))),
+        (&by_origin, 200, Some("s-maxage=10, stale-if-error=7"), Some((10, 10, 17))),
+        (&by_origin, 200, Some("no-cache, max-age=10"), Some((0, 0, 0))),
+        (&by_route, 200, Some("max-age=10"), Some((60, 600, 4200))),
+        (&by_route, 200, Some("max-age=10, must-revalidate"), Some((60, 600, 4200))),
+        (&by_origin, 404, None, Some((5, 5, 3605))),
+        (&by_origin, 302, None, None),
+        (&rfc, 200, None, None),
+        (&rfc, 200, Some("max-age=10"), Some((10, 10, 10))),
+        (&rfc, 200, Some("max-age=10, stale-while-revalidate=5"), Some((10, 15, 15))),
+    ] {
+        let headers: Vec<_> = control.map(|c| ("cache-control", c)).into_iter().collect();
+        assert_eq!(windows(settled(route, status, &headers)), expected, "{status} {control:?}");
+    }
+}
+
+#[test]
+fn what_is_forbidden_is_stored_by_no_route() {
+    let mut by_route = route();
+    by_route.freshness.authority = Authority::Route;
+    for route in [&route(), &by_route, &fallback()] {
+        for (headers, why) in [
+            (&[("cache-control", "private, max-age=9")][..], NotStorable::Private),
+            (&[("cache-control", "no-store, max-age=9")], NotStorable::NoStore),
+            (&[("cache-control", "max-age=9"), ("set-cookie", "a=b")], NotStorable::SetCookie),
+            (&[("cache-control", "max-age=9"), ("vary", "*")], NotStorable::VaryStar),
+        ] {
+            let expected = Outcome::PassOn(NotShared::Forbidden(why));
+            assert_eq!(settled(route, 200, headers), expected, "{headers:?}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_kept_whole_is_passed_on() {
+    let route = route();
+    let headers = fields(&[]);
+    let asked = Asked {
+        route: &route,
+        digest: Digest([0; 16]),
+        method: &Method::GET,
+        headers: &headers,
+        sent: NOW,
+        validating: None,
+    };
+    let base = answer(200, &headers);
+    let large = Answer { length: Some(1001), ..base };
+    assert_eq!(settle(&asked, &large), Outcome::PassOn(NotShared::TooLarge));
+    let open = Answer { length: None, close_delimited: true, ..base };
+    assert_eq!(settle(&asked, &open), Outcome::PassOn(NotShared::CloseDelimited));
+    let events = [("content-type", "text/event-stream; charset=utf-8")];
+    assert_eq!(settled(&route, 200, &events), Outcome::PassOn(NotShared::Endless));
+}
+
+#[test]
+fn an_error_is_shared_unless_somebody_claims_it() {
+    let route = route();
+    assert_eq!(settled(&route, 500, &[]), Outcome::Error);
+    assert_eq!(settled(&route, 503, &[("retry-after", "3")]), Outcome::Error);
+    for headers in [[("cache-control", "private")], [("set-cookie", "a=b")]] {
+        assert!(matches!(settled(&route, 500, &headers), Outcome::PassOn(_)), "{headers:?}");
+    }
+    let credentials = fields(&[("authorization", "Basic x")]);
+    let headers = fields(&[]);
+    let asked = Asked {
+        route: &route,
+        digest: Digest([0; 16]),
+        method: &Method::GET,
+        headers: &credentials,
+        sent: NOW,
+        validating: None,
+    };
+    assert!(matches!(settle(&asked, &answer(500, &headers)), Outcome::PassOn(_)));
+}
+
+#[test]
+fn a_304_renews_what_was_asked_about_and_nothing_else() {
+    let route = route();
+    let stored = entry(ETAG).response;
+    let none = HeaderMap::new();
+    let asked = |validating| Asked {
+        route: &route,
+        digest: Digest([0; 16]),
+        method: &Method::GET,
+        headers: &none,
+        sent: NOW,
+        validating,
+    };
+    let same = fields(ETAG);
+    let Outcome::Renew(times) = settle(&asked(Some(&stored)), &answer(304, &same)) else {
+        panic!("not renewed")
+    };
+    assert_eq!(times.fresh_until, NOW + secs(60));
+    let other = fields(&[("etag", "\"2\"")]);
+    assert_eq!(settle(&asked(Some(&stored)), &answer(304, &other)), Outcome::AskAgain);
+    let unasked = settle(&asked(None), &answer(304, &same));
+    assert_eq!(unasked, Outcome::PassOn(NotShared::Unexpected));
+}
+
+#[test]
+fn lifetimes_are_spread_by_key_and_stay_in_bounds() {
+    let mut route = route();
+    route.freshness.jitter = 0.1;
+    let headers = HeaderMap::new();
+    let mut seen = std::collections::HashSet::new();
+    for n in 0..=255_u8 {
+        let asked = Asked {
+            route: &route,
+            digest: Digest([n; 16]),
+            method: &Method::GET,
+            headers: &headers,
+            sent: NOW,
+            validating: None,
+        };
+        let Outcome::Store(times) = settle(&asked, &answer(200, &headers)) else { panic!() };
+        let soft = times.fresh_until.since(NOW);
+        assert!((secs(54)..=secs(66)).contains(&soft), "{soft:?}");
+        assert!(times.stale_until.since(NOW) >= secs(540));
+        seen.insert(soft);
+    }
+    assert!(seen.len() > 200, "{} different lifetimes", seen.len());
+}
+
+#[test]
+fn credentials_are_for_their_sender_unless_the_origin_says_otherwise() {
+    let route = route();
+    let mut credentials = HeaderMap::new();
+    credentials.append(AUTHORIZATION, HeaderValue::from_static("Bearer x"));
+    let asked = Asked {
+        route: &route,
+        digest: Digest([0; 16]),
+        method: &Method::GET,
+        headers: &credentials,
+        sent: NOW,
+        validating: None,
+    };
+    let silent = HeaderMap::new();
+    let refused = Outcome::PassOn(NotShared::Forbidden(NotStorable::Authorization));
+    assert_eq!(settle(&asked, &answer(200, &silent)), refused);
+    let mut public = HeaderMap::new();
+    public.append(CACHE_CONTROL, HeaderValue::from_static("public, max-age=9"));
+    assert!(matches!(settle(&asked, &answer(200, &public)), Outcome::Store(_)));
+    let keyed = Route {
+        key: KeyRules { headers: vec![AUTHORIZATION], ..KeyRules::default() },
+        ..route.clone()
+    };
+    let asked = Asked { route: &Arc::new(keyed), ..asked };
+    assert!(matches!(settle(&asked, &answer(200, &silent)), Outcome::Store(_)));
+}

@@ -1,0 +1,160 @@
+//! One request and its response: from hyper's types to the stack's and back.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{Request, Response, Version};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use crate::body::Body;
+use crate::idle::Idle;
+use crate::peer::{ClientAddr, LocalAddr, Tunnels};
+
+/// Answers the requests of one connection. `B` is how its protocol takes content.
+pub(super) struct Exchanges<S, B> {
+    pub(super) services: Arc<Spare<S>>,
+    pub(super) ends: (ClientAddr, LocalAddr),
+    pub(super) body_timeout: Duration,
+    pub(super) tunnels: Tunnels,
+    /// Set when a response breaks off that only the end of the connection ends.
+    pub(super) broken: Arc<AtomicBool>,
+    pub(super) content: PhantomData<fn() -> B>,
+}
+
+impl<S, B> hyper::service::Service<Request<Incoming>> for Exchanges<S, B>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
+    B: From<Body>,
+{
+    type Response = Response<B>;
+    type Error = Infallible;
+    type Future = Exchange<S, S::Future, B>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let (mut head, content) = request.into_parts();
+        head.extensions.insert(self.ends.0);
+        head.extensions.insert(self.ends.1);
+        if head.extensions.get::<OnUpgrade>().is_some() {
+            head.extensions.insert(self.tunnels.clone());
+        }
+        // RFC 9112 §6.3: without chunks, content of unknown length ends with the connection.
+        let broken = (head.version == Version::HTTP_10).then(|| Arc::clone(&self.broken));
+        let content = if content.is_end_stream() {
+            Body::empty()
+        } else {
+            Body::streaming(Idle::new(content, self.body_timeout))
+        };
+        Exchange {
+            services: Arc::clone(&self.services),
+            stage: Stage::Asking {
+                service: Some(self.services.take()),
+                request: Some(Request::from_parts(head, content)),
+            },
+            broken,
+            content: PhantomData,
+        }
+    }
+}
+
+/// The service of a connection, and the clone that its last request gave back: requests one after
+/// another cost no clone, and what a layer remembers of the last one serves the next.
+pub(super) struct Spare<S>(Mutex<(S, Option<S>)>);
+
+impl<S: Clone> Spare<S> {
+    pub(super) const fn new(service: S) -> Self {
+        Self(Mutex::new((service, None)))
+    }
+
+    fn take(&self) -> S {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.1.take().unwrap_or_else(|| slot.0.clone())
+    }
+
+    fn give_back(&self, service: S) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(service);
+    }
+}
+
+pin_project! {
+    /// Resolves to the response's head, with content as `B`.
+    pub(super) struct Exchange<S, F, B> {
+        services: Arc<Spare<S>>,
+        #[pin]
+        stage: Stage<S, F>,
+        broken: Option<Arc<AtomicBool>>,
+        content: PhantomData<fn() -> B>,
+    }
+}
+
+pin_project! {
+    #[project = StageView]
+    enum Stage<S, F> {
+        // Until the service is ready to be called.
+        Asking { service: Option<S>, request: Option<Request<Body>> },
+        Answering { #[pin] answer: F },
+    }
+}
+
+impl<S, B> Future for Exchange<S, S::Future, B>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
+    B: From<Body>,
+{
+    type Output = Result<Response<B>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let answer = match this.stage.as_mut().project() {
+                StageView::Answering { answer } => {
+                    return Poll::Ready(Ok(match ready!(answer.poll(cx)) {
+                        Ok(response) => {
+                            let broken = this.broken.take();
+                            response.map(|content| B::from(told(content, broken)))
+                        }
+                        Err(never) => match never {},
+                    }));
+                }
+                StageView::Asking { service, request } => {
+                    if let Some(service) = service {
+                        match ready!(service.poll_ready(cx)) {
+                            Ok(()) => {}
+                            Err(never) => match never {},
+                        }
+                    }
+                    // Both are there until `Answering` replaces this stage, right below.
+                    let (Some(mut service), Some(request)) = (service.take(), request.take())
+                    else {
+                        return Poll::Pending;
+                    };
+                    let answer = service.call(request);
+                    this.services.give_back(service);
+                    answer
+                }
+            };
+            this.stage.set(Stage::Answering { answer });
+        }
+    }
+}
+
+/// `content`, setting `broken` if it breaks off.
+fn told(content: Body, broken: Option<Arc<AtomicBool>>) -> Body {
+    match broken {
+        Some(broken) if !content.is_whole() => Body::streaming(content.map_err(move |error| {
+            broken.store(true, Ordering::Relaxed);
+            error
+        })),
+        _ => content,
+    }
+}

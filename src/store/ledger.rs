@@ -1,0 +1,355 @@
+//! The ledger as this process uses it: one handle for everybody, whoever keeps the stream.
+//!
+//! ```text
+//!                 invalidate ──► announce ──► what is due ──► append task ──► Valkey
+//!                                   │                                           │
+//!   judge, version, applied ◄── Ledger (pure) ◄── records ◄── tail task ◄───────┘
+//! ```
+//!
+//! A hit does not have to ask each time. [`LedgerHandle::generation`] says whether anything has
+//! changed since an entry was judged; the order is
+//! 1. `let seen = ledger.generation(now);`
+//! 2. if `seen` is `Some` and equals what is noted with the entry, its noted standing still holds;
+//! 3. else `judge`, and note `seen` (the one from step 1) and the standing.
+//!
+//! The generation moves with every record, fence, local invalidation and answered append, always
+//! before whoever caused it learns of it. It is `None` while the lease has run out: then a standing
+//! depends on the moment and must not be kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::valkey;
+use crate::clock;
+use crate::config::{self, Secret};
+use crate::ledger::name::{Belongs, Name};
+use crate::ledger::{Cause, Kind, Ledger, Mode, Position, Record, Standing, Ticket};
+use crate::semantics::time::Timestamp;
+
+mod observed;
+mod shared;
+mod versions;
+
+pub use observed::{Observed, Peer};
+use shared::Awaited;
+pub(super) use shared::Shared;
+
+/// How long a write waits for this process's own tail once Valkey has taken its record.
+const PASSING: Duration = Duration::from_secs(1);
+
+/// What this process knows of the ledger, and the way to add to it. Clones are the same ledger;
+/// when the last one is dropped, its tasks end.
+#[derive(Clone, Debug)]
+pub struct LedgerHandle {
+    shared: Arc<Shared>,
+    valkey: Option<Arc<Valkey>>,
+}
+
+#[derive(Debug)]
+struct Valkey {
+    budget: Duration,
+    _stop: DropGuard,
+}
+
+/// How the ledger is kept in Valkey.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// First part of every key.
+    pub prefix: Arc<str>,
+    /// What one exchange with Valkey may take.
+    pub budget: Duration,
+    /// For how long this process vouches for what it has after it last heard from Valkey.
+    pub lease: Duration,
+    /// How many names it remembers.
+    pub names: usize,
+    /// How long records are kept: the longest that an entry may live.
+    pub retention: Duration,
+    /// Most records that are kept.
+    pub records: usize,
+}
+
+/// What became of an invalidation. It counts here in any case, from before this was returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Where it stands; a local step if Valkey has not taken it yet.
+    pub position: Position,
+    /// Valkey has not taken it in time: the others will learn of it when it is back.
+    pub owed: bool,
+    /// This process's own tail has passed it.
+    pub passed: bool,
+}
+
+/// Changes whenever a standing may have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generation(u64);
+
+/// The URL of the store cannot be used. Never shows the URL, which may hold a password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the URL of the store cannot be used: {0}")]
+pub struct BadUrl(pub String);
+
+impl Settings {
+    /// From the configuration; `retention` is the longest hard TTL in use, with its
+    /// stale-if-error window.
+    pub fn of(store: &config::Store, retention: Duration) -> Self {
+        Self {
+            prefix: store.prefix.clone(),
+            budget: (store.timeout * 4).max(Duration::from_millis(200)),
+            lease: store.ledger_lease,
+            names: store.ledger_names,
+            retention,
+            records: store.ledger_names.max(1000),
+        }
+    }
+}
+
+impl LedgerHandle {
+    /// As configured: in Valkey if there is one, else in this process.
+    pub fn of(store: &config::Store, retention: Duration) -> Result<Self, BadUrl> {
+        match &store.valkey {
+            Some(url) => Self::valkey(url, Settings::of(store, retention)),
+            None => Ok(Self::embedded(store.ledger_names)),
+        }
+    }
+
+    /// A ledger for one process, which remembers up to `names` names and is always heard.
+    pub fn embedded(names: usize) -> Self {
+        let shared = Shared::new(Ledger::new(names, None), None);
+        shared.set_ready();
+        Self { shared: Arc::new(shared), valkey: None }
+    }
+
+    /// A ledger that all processes share in the Valkey at `url` (`valkey://`, `valkeys://`). Returns
+    /// at once, whether or not it can be reached. To be called within a tokio runtime.
+    pub fn valkey(url: &Secret, settings: Settings) -> Result<Self, BadUrl> {
+        let ledger = Ledger::new(settings.names, Some(settings.lease));
+        let shared = Arc::new(Shared::new(ledger, Some(settings.lease)));
+        let stop = CancellationToken::new();
+        let budget = settings.budget;
+        valkey::ledger::spawn(Arc::clone(&shared), url, settings, &stop)?;
+        let valkey = Valkey { budget, _stop: stop.drop_guard() };
+        Ok(Self { shared, valkey: Some(Arc::new(valkey)) })
+    }
+
+    // --- asking ---
+
+    /// Everything up to here is known. A fill notes it before it asks the origin. An entry that
+    /// leaves this process takes [`Position::shared`] of it along: local steps mean nothing
+    /// elsewhere.
+    pub fn applied(&self) -> Position {
+        self.shared.read().applied()
+    }
+
+    /// Part of the key of every entry under `namespace`.
+    pub fn version(&self, namespace: &str) -> Position {
+        self.shared.version(namespace)
+    }
+
+    /// What an entry is worth, see [`Ledger::judge`].
+    pub fn judge(
+        &self,
+        as_of: Position,
+        vouched: Timestamp,
+        belongs: &Belongs,
+        now: Timestamp,
+    ) -> Standing {
+        self.shared.read().judge(as_of, vouched, belongs, now)
+    }
+
+    /// Moves when a standing may have changed; `None` while no standing can be kept. Take it
+    /// *before* judging.
+    pub fn generation(&self, now: Timestamp) -> Option<Generation> {
+        self.shared.generation(now).map(Generation)
+    }
+
+    /// How long ago all there was to hear had been heard; `None` if that never was. Zero for a
+    /// ledger of this process.
+    pub fn heard_age(&self, now: Timestamp) -> Option<Duration> {
+        self.shared.heard_age(now)
+    }
+
+    /// This process, among all that share the ledger: 64 random bits in hexadecimal.
+    pub fn instance(&self) -> &str {
+        self.shared.instance()
+    }
+
+    /// Who else shares it, and how far they are, as of about a second ago.
+    pub fn peers(&self) -> Arc<Vec<Peer>> {
+        self.shared.peers.load_full()
+    }
+
+    /// Counters.
+    pub fn observe(&self) -> Observed {
+        self.shared.observe()
+    }
+
+    /// True once all there was in the ledger has been read.
+    pub fn is_ready(&self) -> bool {
+        *self.shared.ready().borrow()
+    }
+
+    /// Waits until [`Self::is_ready`].
+    pub async fn ready(&self) {
+        // Fails only without a sender, and `self` holds it.
+        let _ = self.shared.ready().wait_for(|ready| *ready).await;
+    }
+
+    /// Follows [`Self::applied`].
+    pub fn subscribe_applied(&self) -> watch::Receiver<Position> {
+        self.shared.moves()
+    }
+
+    /// Waits until everything up to `position` is known; false if that takes longer than `within`.
+    pub async fn wait_for(&self, position: Position, within: Duration) -> bool {
+        let mut moves = self.shared.moves();
+        matches!(
+            tokio::time::timeout(within, moves.wait_for(|applied| *applied >= position)).await,
+            Ok(Ok(_))
+        )
+    }
+
+    // --- adding ---
+
+    /// Invalidates `names` everywhere. When it returns, it counts here; and unless the receipt says
+    /// `owed`, every process that has heard of its position obeys it.
+    ///
+    /// Dropping the future does not take it back: it is on its way once this was first polled.
+    pub async fn invalidate(&self, names: Vec<Name>, mode: Mode, cause: Cause) -> Receipt {
+        if names.is_empty() {
+            return Receipt { position: self.applied(), owed: false, passed: true };
+        }
+        let Some(valkey) = &self.valkey else {
+            return Receipt {
+                position: self.append_here(names, mode, cause),
+                owed: false,
+                passed: true,
+            };
+        };
+        let (step, awaited) = self.shared.announce(names, mode, cause);
+        let owed = Receipt { position: step, owed: true, passed: false };
+        // Valkey is known to be away: nobody waits for it.
+        let Some(Awaited { ticket, answer }) = awaited else { return owed };
+        match tokio::time::timeout(valkey.budget, answer).await {
+            Ok(Ok(Some(position))) => {
+                let passed = self.pass(ticket, position).await;
+                Receipt { position, owed: false, passed }
+            }
+            Ok(_) | Err(_) => owed,
+        }
+    }
+
+    /// The embedded ledger: a local counter that follows the clock while it can.
+    fn append_here(&self, names: Vec<Name>, mode: Mode, cause: Cause) -> Position {
+        let now = Position::of_entry(clock::now().as_millis(), 0);
+        let kind = Kind::Invalidation { names, mode };
+        let mut record = Record { position: now, kind, writer: "".into(), ticket: None, cause };
+        self.shared.count(cause);
+        self.shared.change(|ledger| {
+            record.position = now.max(ledger.applied().next());
+            ledger.apply([&record]);
+            record.position
+        })
+    }
+
+    async fn pass(&self, ticket: Ticket, position: Position) -> bool {
+        let started = tokio::time::Instant::now();
+        let mut moves = self.shared.moves();
+        let passing = async {
+            // Marks what was seen before looking, so that no move in between is missed.
+            while *moves.borrow_and_update() < position || self.shared.is_open(ticket) {
+                if moves.changed().await.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        let passed = matches!(tokio::time::timeout(PASSING, passing).await, Ok(true));
+        self.shared.counters.pass(started.elapsed(), passed);
+        passed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn product() -> Belongs {
+        Belongs::of("catalog/products", "//shop.test/products/7", &["product:7"])
+    }
+
+    async fn write(ledger: &LedgerHandle, name: &str) -> Receipt {
+        ledger.invalidate(vec![name.parse().unwrap()], Mode::Hard, Cause::Write).await
+    }
+
+    fn judge(ledger: &LedgerHandle, as_of: Position) -> Standing {
+        ledger.judge(as_of, Timestamp::ZERO, &product(), clock::now())
+    }
+
+    #[tokio::test]
+    async fn one_process_alone_needs_no_valkey() {
+        let ledger = LedgerHandle::embedded(100);
+        ledger.ready().await;
+        let before = ledger.applied();
+        assert_eq!(judge(&ledger, before), Standing::Good);
+        let first = write(&ledger, "tag:product:7").await;
+        let second = write(&ledger, "tag:product:8").await;
+        assert!(!first.owed && first.passed && first.position < second.position);
+        assert_eq!(judge(&ledger, before), Standing::Invalidated);
+        assert_eq!(judge(&ledger, ledger.applied()), Standing::Good);
+        assert_eq!(ledger.heard_age(clock::now()), Some(Duration::ZERO));
+        assert!(ledger.wait_for(second.position, Duration::ZERO).await);
+        assert!(!ledger.wait_for(second.position.next(), Duration::from_millis(1)).await);
+        assert_eq!(ledger.observe().invalidations[Cause::Write.index()], 2);
+    }
+
+    #[tokio::test]
+    async fn the_generation_moves_with_every_invalidation() {
+        let ledger = LedgerHandle::embedded(100);
+        let seen = ledger.generation(clock::now());
+        assert_eq!(ledger.generation(clock::now()), seen);
+        write(&ledger, "tag:elsewhere").await;
+        assert_ne!(ledger.generation(clock::now()), seen);
+    }
+
+    #[tokio::test]
+    async fn every_thread_sees_a_bump_that_was_acknowledged() {
+        let (ledger, other) = (LedgerHandle::embedded(100), LedgerHandle::embedded(100));
+        for _ in 0..3 {
+            let old = ledger.version("catalog/products");
+            let bump = write(&ledger, "namespace:catalog").await.position;
+            assert!(bump > old);
+            assert_eq!(ledger.version("catalog/products"), bump);
+            assert_eq!(other.version("catalog/products"), Position::ZERO, "another ledger");
+            let clone = ledger.clone();
+            let seen = std::thread::spawn(move || clone.version("catalog/products"));
+            assert_eq!(seen.join().unwrap(), bump);
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_to_invalidate_changes_nothing() {
+        let ledger = LedgerHandle::embedded(100);
+        let seen = ledger.generation(clock::now());
+        ledger.invalidate(Vec::new(), Mode::Hard, Cause::Purge).await;
+        assert_eq!(ledger.generation(clock::now()), seen);
+    }
+
+    #[tokio::test]
+    async fn a_url_that_cannot_be_used_is_refused_at_once() {
+        let store = LedgerHandle::valkey(
+            &Secret::new("http://localhost"),
+            Settings {
+                prefix: "larder".into(),
+                budget: Duration::from_millis(200),
+                lease: Duration::from_secs(2),
+                names: 100,
+                retention: Duration::from_secs(60),
+                records: 100,
+            },
+        );
+        assert!(store.is_err());
+    }
+}

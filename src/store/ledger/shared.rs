@@ -1,0 +1,241 @@
+//! What the handle and the two tasks share.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, oneshot, watch};
+
+use super::observed::{Counters, Observed, Peer};
+use super::versions;
+use crate::clock;
+use crate::ledger::name::Name;
+use crate::ledger::{Cause, Debt, Ledger, Mode, Opening, Position, Record, Ticket};
+use crate::semantics::time::Timestamp;
+
+/// `heard` of a ledger that was never heard.
+const NEVER: u64 = 0;
+
+/// Answered with the position, or with nothing if the append failed.
+type Answer = oneshot::Sender<Option<Position>>;
+
+/// Where the answer to an append comes.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    pub(super) ticket: Ticket,
+    pub(super) answer: oneshot::Receiver<Option<Position>>,
+}
+
+#[derive(Debug)]
+pub(in crate::store) struct Shared {
+    instance: Box<str>,
+    /// Tells this ledger from others in the same process.
+    serial: u64,
+    state: RwLock<Ledger>,
+    lease: Option<Duration>,
+    /// Moves within the write lock of `state`: who reads the new number and then takes the lock
+    /// sees the new state.
+    generation: AtomicU64,
+    /// The same for namespace versions.
+    bumps: AtomicU64,
+    /// A copy of `Ledger::heard_at`, in milliseconds.
+    heard: AtomicU64,
+    /// Copies of `Ledger::applied`; sent after `state` is unlocked, and never backwards.
+    moves: watch::Sender<Position>,
+    ready: watch::Sender<bool>,
+    /// Who waits for which append. Entered while `state` is locked, so that no answer is missed.
+    waiting: Mutex<HashMap<Ticket, Answer>>,
+    /// Something may be due for appending.
+    work: Notify,
+    pub(in crate::store) peers: ArcSwap<Vec<Peer>>,
+    pub(in crate::store) counters: Counters,
+}
+
+impl Shared {
+    pub(super) fn new(ledger: Ledger, lease: Option<Duration>) -> Self {
+        static SERIAL: AtomicU64 = AtomicU64::new(1);
+        // Every `RandomState` has its own random keys; the time is there for good measure.
+        let id = RandomState::new().hash_one((clock::wall(), std::process::id()));
+        let instance: Box<str> = format!("{id:016x}").into();
+        Self {
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            state: RwLock::new(ledger.named(&instance)),
+            instance,
+            lease,
+            generation: AtomicU64::new(0),
+            bumps: AtomicU64::new(0),
+            heard: AtomicU64::new(NEVER),
+            moves: watch::Sender::new(Position::ZERO),
+            ready: watch::Sender::new(false),
+            waiting: Mutex::default(),
+            work: Notify::new(),
+            peers: ArcSwap::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    pub(in crate::store) fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    pub(in crate::store) fn read(&self) -> RwLockReadGuard<'_, Ledger> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The one way to change the ledger: whoever looks afterwards sees that something changed.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Ledger) -> T) -> T {
+        let mut ledger = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut ledger);
+        self.generation.fetch_add(1, Ordering::Release);
+        self.bumps.store(ledger.bumps(), Ordering::Release);
+        let applied = ledger.applied();
+        drop(ledger);
+        self.moves.send_if_modified(|at| std::mem::replace(at, applied.max(*at)) < applied);
+        result
+    }
+
+    pub(super) fn version(&self, namespace: &str) -> Position {
+        let state = (self.serial, self.bumps.load(Ordering::Acquire));
+        versions::cached(state, namespace, || self.read().version(namespace))
+    }
+
+    pub(super) fn generation(&self, now: Timestamp) -> Option<u64> {
+        let generation = self.generation.load(Ordering::Acquire);
+        match self.lease {
+            None => Some(generation),
+            Some(lease) => self.heard_age(now).filter(|age| *age <= lease).map(|_| generation),
+        }
+    }
+
+    pub(super) fn heard_age(&self, now: Timestamp) -> Option<Duration> {
+        if self.lease.is_none() {
+            return Some(Duration::ZERO);
+        }
+        let heard = self.heard.load(Ordering::Acquire);
+        (heard != NEVER).then(|| now.since(Timestamp::from_millis(heard)))
+    }
+
+    pub(super) fn observe(&self) -> Observed {
+        self.counters.snapshot(&self.read())
+    }
+
+    pub(super) fn moves(&self) -> watch::Receiver<Position> {
+        self.moves.subscribe()
+    }
+
+    pub(super) fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
+    }
+
+    pub(super) fn set_ready(&self) {
+        self.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
+    }
+
+    pub(super) fn count(&self, cause: Cause) {
+        self.counters.applied(cause);
+    }
+
+    pub(super) fn is_open(&self, ticket: Ticket) -> bool {
+        self.read().owed().is_open(ticket)
+    }
+
+    /// Counts here from now on, and is due. Returns its local step, and where the answer comes;
+    /// none will come for long if Valkey is known to be away.
+    pub(super) fn announce(
+        &self,
+        names: Vec<Name>,
+        mode: Mode,
+        cause: Cause,
+    ) -> (Position, Option<Awaited>) {
+        let announced = self.change(|ledger| {
+            let away = ledger.owed().is_overdue();
+            let (ticket, step) = ledger.announce(names, mode, cause);
+            if away {
+                ledger.owed_mut().failed(ticket);
+                return (step, None);
+            }
+            let (sender, answer) = oneshot::channel();
+            self.waiting().insert(ticket, sender);
+            (step, Some(Awaited { ticket, answer }))
+        });
+        self.work.notify_one();
+        announced
+    }
+
+    // --- for the append task ---
+
+    /// Waits until something may be due.
+    pub(in crate::store) async fn work(&self) {
+        self.work.notified().await;
+    }
+
+    pub(in crate::store) fn take_due(&self) -> Vec<Debt> {
+        self.change(|ledger| ledger.owed_mut().take_due())
+    }
+
+    pub(in crate::store) fn appended(&self, ticket: Ticket, position: Position) {
+        self.change(|ledger| ledger.owed_mut().appended(ticket, position));
+        self.answer(ticket, Some(position));
+    }
+
+    pub(in crate::store) fn failed(&self, debts: &[Debt]) {
+        self.change(|ledger| debts.iter().for_each(|d| ledger.owed_mut().failed(d.ticket)));
+        debts.iter().for_each(|d| self.answer(d.ticket, None));
+    }
+
+    /// Valkey is known to be away: nobody waits for it.
+    pub(in crate::store) fn give_up_due(&self) {
+        let tickets = self.change(|ledger| ledger.owed_mut().give_up_due());
+        tickets.into_iter().for_each(|t| self.answer(t, None));
+    }
+
+    // --- for the tail task ---
+
+    pub(in crate::store) fn open(&self, opening: &Opening, read: Position) {
+        if self.change(|ledger| ledger.open(opening, read)) {
+            // What was appended to the stream before may be owed to this one.
+            self.work.notify_one();
+        }
+    }
+
+    pub(in crate::store) fn note_versions<'a>(
+        &self,
+        versions: impl IntoIterator<Item = (&'a str, Position)>,
+    ) {
+        self.change(|ledger| {
+            versions.into_iter().for_each(|(n, v)| ledger.note_version(n, v));
+        });
+    }
+
+    pub(in crate::store) fn apply(&self, records: &[Record]) {
+        records.iter().filter(|r| !r.is_skipped()).for_each(|r| self.count(r.cause));
+        self.change(|ledger| ledger.apply(records));
+        // A fence may have shown that something is owed again.
+        if records.iter().any(|r| r.cause == Cause::Fence) {
+            self.work.notify_one();
+        }
+    }
+
+    /// All there was to read was read, by a request sent `at`.
+    pub(in crate::store) fn heard(&self, at: Timestamp) {
+        let mut ledger = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        ledger.heard(at);
+        self.heard.store(ledger.heard_at().as_millis(), Ordering::Release);
+        drop(ledger);
+        self.set_ready();
+    }
+
+    fn answer(&self, ticket: Ticket, position: Option<Position>) {
+        if let Some(answer) = self.waiting().remove(&ticket) {
+            // Nobody waits any more: the budget was spent.
+            let _ = answer.send(position);
+        }
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<Ticket, Answer>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,91 @@
+//! The ledger in Valkey. Three keys in one hash slot:
+//!
+//! | key | type | holds |
+//! |---|---|---|
+//! | `<prefix>:{l}:ledger` | stream | the records, see `ledger/record.rs`; trimmed by age and number |
+//! | `<prefix>:{l}:namespaces` | hash | namespace → version; under the empty name, which life of the stream this is |
+//! | `<prefix>:{l}:instances` | hash | instance → `<applied> <milliseconds>`, about once a second |
+//!
+//! | task | connection | does |
+//! |---|---|---|
+//! | tail | its own, mostly blocked in XREAD | reads the stream from where it stopped, looks once a second whether it is still the same one, renews the lease |
+//! | append | its own | appends what is due; what failed goes first when Valkey is back, and the lease is not renewed before |
+//!
+//! A *life* of the stream is the epoch of the server (`run_id:master_replid`) and the fence that
+//! opened it. The two scripts (`look.lua`, `append.lua`) see to it that every life begins with a
+//! fence above everything issued or handed out in the one before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Secret;
+use crate::store::ledger::{BadUrl, Settings, Shared};
+
+mod append;
+mod connection;
+mod reply;
+mod tail;
+
+use connection::Link;
+
+/// How far ahead of the server's clock a fence stands: the difference between the clocks of two
+/// servers that a failover may not exceed.
+const LEAD: Duration = Duration::from_secs(10);
+
+/// The first pause before connecting again, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Names of the keys.
+#[derive(Clone, Debug)]
+struct Keys {
+    stream: String,
+    namespaces: String,
+    instances: String,
+}
+
+impl Keys {
+    fn new(prefix: &str) -> Self {
+        let key = |name| format!("{prefix}:{{l}}:{name}");
+        Self { stream: key("ledger"), namespaces: key("namespaces"), instances: key("instances") }
+    }
+}
+
+/// Starts the two tasks; they end when `stop` is cancelled.
+pub(in crate::store) fn spawn(
+    shared: Arc<Shared>,
+    url: &Secret,
+    settings: Settings,
+    stop: &CancellationToken,
+) -> Result<(), BadUrl> {
+    let link = Link::new(url, settings.budget)?;
+    let keys = Keys::new(&settings.prefix);
+    let append = append::Append::new(
+        Arc::clone(&shared),
+        link.clone(),
+        keys.clone(),
+        settings.clone(),
+        stop.clone(),
+    );
+    let tail = tail::Tail::new(shared, link, keys, settings);
+    tokio::spawn(append.run());
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tail.run() => {}
+        }
+    });
+    Ok(())
+}
+
+/// The pause after this one.
+fn longer(pause: Duration) -> Duration {
+    (pause * 2).min(LONGEST_PAUSE)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

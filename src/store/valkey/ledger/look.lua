@@ -1,0 +1,89 @@
+-- Looks at the stream: on every new connection, and about once a second after that, since a stream
+-- that was flushed or evicted breaks no connection. Opens a new life with a fence if need be; and
+-- says how far this instance is.
+--
+-- A fence is due if
+--   the stream is missing, or nobody has opened it,
+--   the server is not the one that it was opened on,
+--   it ends before what this process has read (it was rolled back),
+--   it is another one than this process knew, and its fence is not above all this process knows
+--   (clocks differ), or
+--   it begins with anything but a fence although nothing was trimmed (it was lost, and somebody
+--   appended to it by hand).
+--
+-- KEYS  the stream, the namespaces, the instances
+-- ARGV  life that this process knows or '', its applied position, the next one, lead of a fence
+--       (ms), most entries, instance, silence after which an instance is forgotten (ms)
+-- Returns the life, the last ID of the stream, whether entries are missing from it (1 or 0), the
+-- first ID in it or '', the highest ID deleted by hand or '', and for each instance: its name,
+-- its applied position, its silence (ms).
+
+local stream, namespaces, instances = KEYS[1], KEYS[2], KEYS[3]
+local known, applied, least, lead, longest, instance, patience = unpack(ARGV)
+
+-- XINFO as a table; nil if there is no stream.
+local function look()
+  local info = redis.pcall('XINFO', 'STREAM', stream)
+  if info.err then
+    return nil
+  end
+  local seen = {}
+  for at = 1, #info, 2 do
+    seen[info[at]] = info[at + 1]
+  end
+  return seen
+end
+
+-- Servers before version 7 do not count: then some may be missing.
+local function incomplete(seen)
+  return not seen['entries-added'] or seen['entries-added'] > seen['length']
+    or seen['max-deleted-entry-id'] ~= '0-0'
+end
+
+local function begins_with_fence(seen)
+  local fields = seen['first-entry'] and seen['first-entry'][2] or {}
+  for at = 1, #fields, 2 do
+    if fields[at] == 'k' and fields[at + 1] == 'fence' then
+      return true
+    end
+  end
+  return false
+end
+
+local function fence_is_due(seen, life)
+  if not seen or not life then
+    return true
+  end
+  local opened, at = string.match(life, '^(%S+) (%d+%-%d+)$')
+  return opened ~= epoch()
+    or before(seen['last-generated-id'], applied)
+    or (known ~= '' and life ~= known and not before(applied, at))
+    or (not incomplete(seen) and not begins_with_fence(seen))
+end
+
+local seen, life = look(), redis.call('HGET', namespaces, '')
+if fence_is_due(seen, life) then
+  life = fence(stream, namespaces, least, tonumber(lead), longest, instance)
+  seen = look()
+end
+
+local now = clock()
+redis.call('HSET', instances, instance, applied .. ' ' .. string.format('%.0f', now))
+local others, all = {}, redis.call('HGETALL', instances)
+for at = 1, #all, 2 do
+  local position, beat = string.match(all[at + 1], '^(%d+%-%d+) (%d+)$')
+  local silence = beat and math.max(0, now - tonumber(beat))
+  if not silence or silence > tonumber(patience) then
+    redis.call('HDEL', instances, all[at])
+  else
+    table.insert(others, all[at])
+    table.insert(others, position)
+    table.insert(others, silence)
+  end
+end
+
+local first = seen['first-entry'] and seen['first-entry'][1] or ''
+return {
+  life, seen['last-generated-id'], incomplete(seen) and 1 or 0, first,
+  seen['max-deleted-entry-id'] or '', others,
+}
