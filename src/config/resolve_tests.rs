@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::template::Template;
-use crate::config::{Authority, HostPolicy, OnDoubt, QueryRule};
+use crate::config::{Authority, HostPolicy, OnDoubt, QueryRule, Route};
 
 fn env(name: &str) -> Option<String> {
     match name {
@@ -187,7 +187,7 @@ path = "/c"
     );
     let [a, b, c] = config.routes.as_slice() else { panic!("three routes") };
     let seconds = Duration::from_secs;
-    let ttls = |route: &super::super::Route| (route.freshness.soft_ttl, route.freshness.hard_ttl);
+    let ttls = |route: &Route| (route.freshness.soft_ttl, route.freshness.hard_ttl);
     assert_eq!(ttls(a), (Some(seconds(60)), Some(seconds(600))));
     assert_eq!(ttls(b), (Some(seconds(5)), Some(seconds(600))));
     assert_eq!(ttls(c), (None, None));

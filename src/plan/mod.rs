@@ -201,6 +201,11 @@ pub enum NotShared {
 }
 
 impl NotShared {
+    /// Is it because of who asked, or how, and not because of what came back?
+    pub const fn is_the_askers(self) -> bool {
+        matches!(self, Self::Forbidden(NotStorable::Authorization | NotStorable::RequestNoStore))
+    }
+
     /// For logs and `Cache-Status`.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -11,7 +11,7 @@ use std::fmt::{self, Write as _};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::lists::is_tchar;
+use super::fields::is_tchar;
 
 /// The field's name.
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");

@@ -23,7 +23,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
-use super::lists::{date, opaque_tag, opaque_tags, single, trim};
+use super::fields::trim;
+use super::lists::{date, opaque_tag, opaque_tags, single};
 
 /// What a client's conditions come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,8 +130,7 @@ fn since(request: &HeaderMap, response: &HeaderMap) -> Precondition {
     let sent = date(response, DATE);
     let not_modified = match (date(response, LAST_MODIFIED), sent) {
         (Some(modified), Some(sent)) => {
-            modified <= since
-                && sent.duration_since(modified).is_ok_and(|age| age >= Duration::from_secs(1))
+            modified <= since && sent.since(modified) >= Duration::from_secs(1)
         }
         (Some(modified), None) => modified <= since,
         // RFC 9111 §4.3.2: without Last-Modified, "use the stored response's Date field value".

@@ -295,7 +295,7 @@ fn skip_separators(bytes: &[u8]) -> &[u8] {
     trim(rest)
 }
 
-const fn is_tchar(octet: u8) -> bool {
+pub(super) const fn is_tchar(octet: u8) -> bool {
     octet.is_ascii_alphanumeric()
         || matches!(
             octet,

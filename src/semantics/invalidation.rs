@@ -65,7 +65,7 @@ fn printable(value: &[u8]) -> String {
     const HEX: [u8; 16] = *b"0123456789ABCDEF";
     let hex = |nibble: u8| HEX.get(usize::from(nibble)).map_or('0', |digit| char::from(*digit));
     let mut text = String::with_capacity(value.len());
-    for byte in super::lists::trim(value) {
+    for byte in super::fields::trim(value) {
         if byte.is_ascii() && *byte != b' ' {
             text.push(char::from(*byte));
         } else {

@@ -1,56 +1,15 @@
 //! Pieces that field values are made of: lists, directives, entity tags, dates. Every function is
 //! linear in its input and takes what a stranger may send.
 
-use std::time::SystemTime;
-
 use http::header::AsHeaderName;
 use http::{HeaderMap, HeaderValue};
+
+use super::fields::{parse_http_date, trim};
+use super::time::Timestamp;
 
 /// Optional whitespace (RFC 9110 §5.6.3).
 pub(super) const fn is_ows(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
-}
-
-/// `text` without the whitespace around it.
-pub(super) fn trim(mut text: &[u8]) -> &[u8] {
-    while let [first, rest @ ..] = text
-        && is_ows(*first)
-    {
-        text = rest;
-    }
-    while let [rest @ .., last] = text
-        && is_ows(*last)
-    {
-        text = rest;
-    }
-    text
-}
-
-/// A character of a token (RFC 9110 §5.6.2).
-pub(super) const fn is_tchar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
-}
-
-/// A token (RFC 9110 §5.6.2)?
-pub(super) fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|b| is_tchar(*b))
 }
 
 /// Where the quoted string (RFC 9110 §5.6.4) that `text` starts with ends: the index after its
@@ -143,9 +102,8 @@ pub(super) fn single(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&He
 
 /// A field's HTTP-date (RFC 9110 §5.6.7, any of its three formats); `None` if it is absent,
 /// repeated or not a date.
-pub(super) fn date(headers: &HeaderMap, name: impl AsHeaderName) -> Option<SystemTime> {
-    let text = single(headers, name)?.to_str().ok()?;
-    httpdate::parse_http_date(text).ok()
+pub(super) fn date(headers: &HeaderMap, name: impl AsHeaderName) -> Option<Timestamp> {
+    parse_http_date(single(headers, name)?)
 }
 
 /// The opaque part, quotes included, of the entity tag (RFC 9110 §8.8.3) that is all of `text`.

@@ -110,9 +110,8 @@ fn entity_tag(headers: &HeaderMap) -> Option<&HeaderValue> {
 /// fetched again.
 fn last_modified(headers: &HeaderMap) -> Option<&HeaderValue> {
     let modified = date(headers, LAST_MODIFIED)?;
-    let settled = date(headers, DATE).is_none_or(|sent| {
-        sent.duration_since(modified).is_ok_and(|since| since >= Duration::from_secs(1))
-    });
+    let settled =
+        date(headers, DATE).is_none_or(|sent| sent.since(modified) >= Duration::from_secs(1));
     single(headers, LAST_MODIFIED).filter(|_| settled)
 }
 

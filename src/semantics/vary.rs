@@ -19,7 +19,8 @@ use std::cmp::Reverse;
 use http::header::{ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, COOKIE, VARY};
 use http::{HeaderMap, HeaderName};
 
-use super::lists::{is_ows, is_tchar, is_token, quoted_end, split, trim};
+use super::fields::{is_tchar, is_token, trim};
+use super::lists::{is_ows, quoted_end, split};
 
 /// More members than this in a list of preferences are not sorted.
 const MOST_MEMBERS: usize = 64;

@@ -191,9 +191,9 @@ pub(super) static CONTRACT_KNOBS: &[Knob] = &[
     Knob {
         key: "collapse_timeout",
         kind: Kind::Duration(INSTANT, hours(1)),
-        preset: Is("\"10s\""),
+        preset: Is("\"30s\""),
         says: "How long a miss waits for somebody else's fill before it fetches for itself.",
-        turn: "Raise it above the slowest normal answer: giving up early sends the whole crowd to \
+        turn: "Keep it above the slowest normal answer: giving up early sends the whole crowd to \
                the origin.",
     },
     Knob {

@@ -52,10 +52,10 @@ pub(super) static ORIGIN_KNOBS: &[Knob] = &[
     Knob {
         key: "queue_timeout",
         kind: Kind::Duration(INSTANT, hours(1)),
-        preset: Is("\"1s\""),
+        preset: Is("\"10s\""),
         says: "How long a request waits for a connection when all are in use; then it is answered \
                503.",
-        turn: "Raise it if bursts are short and clients patient.",
+        turn: "Lower it if clients would rather be told at once that there is too much to do.",
     },
     Knob {
         key: "idle_timeout",

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use super::asked::Asked;
 use crate::body::Body;
 use crate::layers::collapse::Shared;
+use crate::layers::collapse::content::Reader;
 use crate::layers::handled::{Handled, attach};
 use crate::plan::{FetchReason, StaleReason};
 use crate::semantics::cache_status::{CacheStatus, Forwarded};
@@ -52,15 +53,14 @@ pub fn entry(asked: &Asked, entry: &Entry, served: Served, now: Timestamp) -> Re
     attach(response, handled(asked, served, &stored.times, entry.fill_time, now))
 }
 
-/// A response from a fill whose content is still arriving; `None` if it can no longer be joined.
+/// A response from a fill whose content is still arriving.
 pub fn shared(
     asked: &Asked,
-    shared: &Arc<Shared>,
-    reason: FetchReason,
-    asker: Asker,
+    shared: &Shared,
+    reader: Reader,
+    (reason, asker): (FetchReason, Asker),
     now: Timestamp,
-) -> Option<Response<Body>> {
-    let reader = shared.content.reader()?;
+) -> Response<Body> {
     let entry = &shared.entry;
     let times = &entry.response.times;
     let body = || Body::streaming(reader);
@@ -83,7 +83,7 @@ pub fn shared(
         origin_time: (!collapsed).then_some(entry.fill_time),
         saved_time: collapsed.then_some(entry.fill_time),
     };
-    Some(attach(response, handled))
+    attach(response, handled)
 }
 
 /// The origin's answer for the one who asked.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Means;
 use super::asked::Asked;
-use super::lookup::{self, Looked};
+use super::lookup::{self, Looked, Shared};
 use crate::config::matcher::Match;
 use crate::key::url;
 use crate::ledger::Standing;
@@ -90,7 +90,9 @@ fn describe(told: &mut Value, means: &Means, asked: &Asked, looked: &Looked) {
         "url": &*asked.url,
         "namespace": &*asked.key.namespace,
         "version": asked.key.version.to_string(),
-        "varies": looked.varies,
+        "varies_on": looked.names.as_ref().map(|names| {
+            names.iter().map(http::HeaderName::as_str).collect::<Vec<_>>()
+        }),
     });
     told["collapsing"] = json!({
         "collapse": asked.route.collapse && !asked.has_credentials(),
@@ -104,7 +106,7 @@ fn describe(told: &mut Value, means: &Means, asked: &Asked, looked: &Looked) {
         Some((entry, standing)) => found(entry, *standing, means.now()),
         None => Value::Null,
     };
-    if !looked.reachable {
+    if looked.shared == Shared::Silent {
         told["store"] = "not answering".into();
     }
 }

@@ -1,7 +1,6 @@
 //! A client waits for the origin: it leads a fill, or follows one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderName, Response};
 use tokio::sync::oneshot;
@@ -12,7 +11,9 @@ use super::fill::{Fill, Filled};
 use super::lookup::Looked;
 use super::{Means, Origin};
 use crate::body::Body;
-use crate::error::{OriginFault, ProxyError};
+use crate::error::OriginFault;
+use crate::key::{Key, tags};
+use crate::layers::collapse::content::Reader;
 use crate::layers::collapse::{Flight, Found, Joined, Settlement, Shared};
 use crate::ledger::Standing;
 use crate::plan::request::may_cover_an_error;
@@ -27,6 +28,9 @@ pub enum Step {
     Done(Response<Body>),
     /// To no answer, with nothing to serve instead.
     Failed(OriginFault),
+    /// To an entry in the store that processes share, to be judged for this request; its key and
+    /// the fields that this varies on.
+    Found((Key, Option<Vec<HeaderName>>), Arc<Entry>),
     /// Back to the lookup; the fields that the response is known to vary on, if it is.
     Again(Option<Vec<HeaderName>>),
 }
@@ -49,14 +53,18 @@ pub async fn through<S: Origin>(
     reason: FetchReason,
     company: Company,
 ) -> Step {
-    let waiting = Waiting { means, asked, stale: servable(&looked, means), reason };
+    let place = (looked.key.clone(), looked.names.clone());
+    let waiting = Waiting { means, asked, place, stale: servable(&looked, means), reason };
     if company == Company::Alone {
         return waiting.lead(inner, looked, None).await;
     }
     let belongs = asked.belongs();
-    let now = means.now();
-    let joined = means.flights.join(looked.key.digest, means.ledger.applied(), now, |flight| {
-        means.ledger.judge(flight.as_of, flight.began, &belongs, now) == Standing::Good
+    let (now, applied) = (means.now(), means.ledger.applied());
+    // Tags that stand in the content are known when it has been read: too late for who joins now.
+    let untold = tags::needs_json(&asked.route.tags);
+    let joined = means.flights.join(looked.key.digest, applied, now, |flight| {
+        let good = means.ledger.judge(flight.as_of, flight.began, &belongs, now) == Standing::Good;
+        good && (!untold || flight.as_of >= applied)
     });
     match joined {
         Joined::Lead(lead) => waiting.lead(inner, looked, Some(lead)).await,
@@ -78,6 +86,8 @@ fn servable(looked: &Looked, means: &Means) -> Option<Arc<Entry>> {
 struct Waiting<'a> {
     means: &'a Arc<Means>,
     asked: &'a Arc<Asked>,
+    /// Its key, and the fields that this varies on.
+    place: (Key, Option<Vec<HeaderName>>),
     stale: Option<Arc<Entry>>,
     reason: FetchReason,
 }
@@ -101,13 +111,15 @@ impl Waiting<'_> {
             key: looked.key,
             stale: validated,
             lead,
-            ask_fleet: looked.reachable,
+            shared: looked.shared,
+            names: looked.names,
             refreshing: false,
             reply: Some(reply),
         };
         tokio::spawn(fill.run());
         match filled.await {
             Ok(Filled::Settled(settlement)) => self.settled(settlement, Asker::Own),
+            Ok(Filled::Shared(shared, reader)) => self.read(&shared, reader, Asker::Own),
             Ok(Filled::Own(response, why, took)) => {
                 Step::Done(deliver::own(self.asked, response, self.reason, why.as_str(), took))
             }
@@ -125,77 +137,76 @@ impl Waiting<'_> {
 
     fn settled(&self, settlement: Settlement, asker: Asker) -> Step {
         match settlement {
-            Settlement::Shared(shared) => self.join(&shared, asker),
+            Settlement::Shared(shared) => self.join(&shared),
             Settlement::Entry(entry, found) => self.take(&entry, found, asker),
-            Settlement::Failed(fault) => match self.instead(StaleReason::Error) {
+            Settlement::Failed(fault, stale) => match self.instead(stale.as_ref()) {
                 Some(response) => Step::Done(response),
                 None => Step::Failed(fault),
             },
-            Settlement::BackingOff => match self.instead(StaleReason::Error) {
+            Settlement::BackingOff(stale) => match self.instead(stale.as_ref()) {
                 Some(response) => Step::Done(response),
                 None => Step::Again(None),
             },
+            Settlement::Varies(names) => Step::Again(names),
             Settlement::Unshareable | Settlement::Again => Step::Again(None),
         }
     }
 
-    fn join(&self, shared: &Arc<Shared>, asker: Asker) -> Step {
+    fn read(&self, shared: &Shared, reader: Reader, asker: Asker) -> Step {
         if !shared.stored
-            && let Some(response) = self.instead(StaleReason::Error)
+            && let Some(response) = self.instead(shared.instead.as_ref())
         {
             return Step::Done(response);
         }
         let now = self.means.now();
-        if asker == Asker::Other {
-            if !shared.answers(|name| vary::normalised(name, &self.asked.headers)) {
-                let names = shared.varies.iter().map(|(name, _)| name.clone()).collect();
-                return Step::Again(Some(names));
-            }
-            let entry = &shared.entry;
-            let standing =
-                self.means.ledger.judge(entry.as_of, entry.vouched, shared.belongs(), now);
-            if standing != Standing::Good {
-                return Step::Again(None);
-            }
+        Step::Done(deliver::shared(self.asked, shared, reader, (self.reason, asker), now))
+    }
+
+    /// Somebody else's response is for this request too if it is the variant that this one asks
+    /// for, was not invalidated meanwhile, and can still be read from its beginning.
+    fn join(&self, shared: &Shared) -> Step {
+        if !shared.answers(|name| vary::normalised(name, &self.asked.headers)) {
+            let names = shared.varies.iter().map(|(name, _)| name.clone()).collect();
+            return Step::Again(Some(names));
         }
-        match deliver::shared(self.asked, shared, self.reason, asker, now) {
-            Some(response) => Step::Done(response),
+        let entry = &shared.entry;
+        let standing =
+            self.means.ledger.judge(entry.as_of, entry.vouched, shared.belongs(), self.means.now());
+        if standing != Standing::Good {
+            return Step::Again(None);
+        }
+        match shared.content.reader() {
+            Some(reader) => self.read(shared, reader, Asker::Other),
             None => Step::Again(None),
         }
     }
 
-    fn take(&self, entry: &Entry, found: Found, asker: Asker) -> Step {
+    fn take(&self, entry: &Arc<Entry>, found: Found, asker: Asker) -> Step {
         let now = self.means.now();
         let standing = self.means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
         // Whose question the origin answered asked before whatever came since.
-        if standing != Standing::Good && (asker == Asker::Other || found == Found::Elsewhere) {
+        let asked_before = asker == Asker::Own && found == Found::Validated;
+        if standing != Standing::Good && found != Found::Stored && !asked_before {
             return Step::Again(None);
         }
         let served = match found {
+            Found::Stored => return Step::Found(self.place.clone(), Arc::clone(entry)),
             Found::Validated => Served::Validated(self.reason, asker),
             Found::Elsewhere => Served::Collapsed(self.reason),
         };
         Step::Done(deliver::entry(self.asked, entry, served, now))
     }
 
-    /// Something stale, instead of an error.
-    fn instead(&self, why: StaleReason) -> Option<Response<Body>> {
-        let entry = self.stale.as_ref()?;
+    /// Something stale, instead of an error: what this request found, or what the fill did.
+    fn instead(&self, found: Option<&Arc<Entry>>) -> Option<Response<Body>> {
+        let now = self.means.now();
+        let entry = self.stale.as_ref().or(found).filter(|e| may_cover_an_error(e, now))?;
+        // What was invalidated while this waited must not be what it gets.
+        let standing = self.means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
+        if standing == Standing::Invalidated {
+            return None;
+        }
         self.means.metrics.stale_if_error(self.asked.route.index);
-        Some(deliver::entry(self.asked, entry, Served::Stale(why), self.means.now()))
+        Some(deliver::entry(self.asked, entry, Served::Stale(StaleReason::Error), now))
     }
-}
-
-impl From<OriginFault> for Step {
-    fn from(fault: OriginFault) -> Self {
-        Self::Failed(fault)
-    }
-}
-
-/// Longest wait of one request in all, over several flights.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
-
-/// An error as a result, for the layers above.
-pub const fn failed(fault: OriginFault) -> ProxyError {
-    ProxyError::Origin(fault)
 }

@@ -21,18 +21,19 @@ use tokio::sync::oneshot;
 use super::ask::ask;
 use super::asked::Asked;
 use super::lease::{self, Permission};
+use super::lookup;
 use super::{Means, Origin};
 use crate::body::Body;
 use crate::error::{OriginFault, ProxyError};
 use crate::key::Key;
 use crate::key::tags::{self, TagFault};
-use crate::layers::collapse::content::{Content, End, Pushed};
+use crate::layers::collapse::content::{Content, End, Pushed, Reader};
 use crate::layers::collapse::{Found, Lead, Settlement, Shared};
-use crate::ledger::Position;
 use crate::ledger::name::Belongs;
+use crate::ledger::{Position, Standing};
 use crate::peer::CloseDelimited;
 use crate::plan::response::{Answer, Asked as AskedOrigin, settle};
-use crate::plan::{NotShared, Outcome};
+use crate::plan::{NotShared, Outcome, Plan};
 use crate::semantics::fields;
 use crate::semantics::stored::{StoredResponse, Times, storable_headers};
 use crate::semantics::time::Timestamp;
@@ -56,8 +57,10 @@ pub struct Fill<S> {
     pub stale: Option<Arc<Entry>>,
     /// The flight that it leads; `None`: for its asker alone (it may still be stored).
     pub lead: Option<Lead>,
-    /// Ask the other processes for leave first (the store answered a moment ago).
-    pub ask_fleet: bool,
+    /// What is known of the store that processes share.
+    pub shared: lookup::Shared,
+    /// The fields that the key is already known to vary on.
+    pub names: Option<Vec<HeaderName>>,
     /// Runs behind a stale hit.
     pub refreshing: bool,
     /// The asker; a background refresh has none.
@@ -69,6 +72,9 @@ pub struct Fill<S> {
 pub enum Filled {
     /// What the waiters get too.
     Settled(Settlement),
+    /// The same, when it is a response on its way: with a place at its beginning, taken before the
+    /// first piece arrived.
+    Shared(Arc<Shared>, Reader),
     /// The origin's answer, for the asker alone; why, and how long the origin took.
     Own(Response<Body>, NotShared, Duration),
 }
@@ -84,13 +90,17 @@ struct Moment {
 impl<S: Origin> Fill<S> {
     /// Runs it to its end.
     pub async fn run(mut self) {
+        if let Some(found) = self.look().await {
+            self.settle(found);
+            return;
+        }
         let asking = lease::Asking {
             means: &self.means,
             asked: &self.asked,
             key: &self.key,
             stale: self.stale.as_deref(),
         };
-        let permission = if self.ask_fleet && self.lead.is_some() {
+        let permission = if self.shared == lookup::Shared::Asked && self.lead.is_some() {
             lease::acquire(&asking).await
         } else {
             Permission::Granted(lease::Held::none())
@@ -104,9 +114,40 @@ impl<S: Origin> Fill<S> {
             Permission::BackingOff => {
                 let now = self.means.now();
                 self.means.failures.note(self.key.digest, now, self.means.retry_after);
-                self.settle(Settlement::BackingOff);
+                let stale = self.stale.clone();
+                self.settle(Settlement::BackingOff(stale));
             }
         }
+    }
+
+    /// Before the origin is troubled: is it in the store that processes share? Asked once for all
+    /// who wait.
+    async fn look(&mut self) -> Option<Settlement> {
+        if !self.means.store.is_shared() || self.shared != lookup::Shared::Unasked {
+            return None;
+        }
+        let looked = lookup::fetch(&self.means, &self.asked, self.names.as_deref()).await;
+        self.shared = looked.shared;
+        if looked.shared == lookup::Shared::Silent {
+            return None;
+        }
+        if looked.key.digest != self.key.digest {
+            return Some(Settlement::Varies(looked.names));
+        }
+        let done = match looked.plan {
+            Plan::Serve => true,
+            // What is stale is what this refresh is about.
+            Plan::ServeAndRefresh(_) | Plan::ServeBackingOff(_) => !self.refreshing,
+            _ => false,
+        };
+        let (entry, standing) = looked.entry?;
+        if done {
+            return Some(Settlement::Entry(entry, Found::Stored));
+        }
+        if standing != Standing::Invalidated {
+            self.stale = Some(entry);
+        }
+        None
     }
 
     async fn fetch(mut self, held: lease::Held) {
@@ -134,7 +175,8 @@ impl<S: Origin> Fill<S> {
         };
         self.back_off();
         self.refreshed(RefreshResult::Failed);
-        self.settle(Settlement::Failed(fault));
+        let stale = self.stale.clone();
+        self.settle(Settlement::Failed(fault, stale));
         held.end(LeaseEnd::Failed(self.means.retry_after)).await;
     }
 
@@ -295,7 +337,8 @@ impl<S: Origin> Fill<S> {
             .iter()
             .map(|name| (name.clone(), vary::normalised(name, &self.asked.headers)))
             .collect();
-        Arc::new(Shared { head: parts, content, entry, varies, stored })
+        let instead = self.stale.clone().filter(|_| !stored);
+        Arc::new(Shared { head: parts, content, entry, varies, stored, instead })
     }
 
     /// Reads the response to its end, as fast as the origin sends while it may be stored.
@@ -329,11 +372,14 @@ impl<S: Origin> Fill<S> {
             entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags);
             Some(Arc::new(entry))
         };
-        let entry = complete();
-        if entry.is_none() {
+        let Some(entry) = complete() else {
             self.note_unshareable();
-        }
-        entry
+            return None;
+        };
+        // Nobody would use it, and it might take the place of one that is newer.
+        let now = self.means.now();
+        let standing = self.means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
+        (standing != Standing::Invalidated).then_some(entry)
     }
 
     /// The tags known from the head, and those that only the content tells; `None` if they cannot
@@ -403,7 +449,10 @@ impl<S: Origin> Fill<S> {
         moment: Moment,
         held: lease::Held,
     ) {
-        self.note_unshareable();
+        // What only this client asked for says nothing about what others would get.
+        if !why.is_the_askers() {
+            self.note_unshareable();
+        }
         self.refreshed(RefreshResult::Dropped);
         if let Some(lead) = self.lead.take() {
             lead.settle(Settlement::Unshareable);
@@ -443,9 +492,19 @@ impl<S: Origin> Fill<S> {
         if let Some(lead) = &self.lead {
             lead.settle(settlement.clone());
         }
-        if let Some(reply) = self.reply.take() {
-            let _ = reply.send(Filled::Settled(settlement));
+        if let Settlement::Entry(_, Found::Stored) | Settlement::Varies(_) = &settlement {
+            // Nothing more comes of this flight: the asker may want to start the next at once.
+            self.lead = None;
         }
+        let Some(reply) = self.reply.take() else { return };
+        let filled = match settlement {
+            Settlement::Shared(shared) => match shared.content.reader() {
+                Some(reader) => Filled::Shared(shared, reader),
+                None => Filled::Settled(Settlement::Again),
+            },
+            other => Filled::Settled(other),
+        };
+        let _ = reply.send(filled);
     }
 }
 

@@ -12,10 +12,13 @@ use crate::key::Key;
 use crate::ledger::Standing;
 use crate::plan::request::may_cover_an_error;
 use crate::semantics::time::Timestamp;
-use crate::store::{Entry, Lease, LeaseEnd, LeaseToken, Record, Store};
+use crate::store::{Entry, Lease, LeaseEnd, LeaseToken, Record, Store, StoreError};
 
 /// First and longest pause between two looks at what another process is fetching.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(40));
+
+/// How many times in a row the store may fail to answer in time before a process goes without.
+const PATIENCE: u32 = 3;
 
 /// May we ask the origin?
 #[derive(Debug)]
@@ -58,10 +61,13 @@ pub async fn acquire(asking: &Asking<'_>) -> Permission {
         return Permission::Granted(Held::none());
     }
     let began = means.now();
-    let mut pause = PAUSES.0;
+    let (mut pause, mut patience) = (PAUSES.0, PATIENCE);
     while means.now().since(began) < asked.route.collapse_timeout {
         let lease = means.store.lease(key, means.lease).await;
         match lease {
+            // It answered a moment ago. More likely than not this process is short of time itself,
+            // with a crowd at the door: just then the lease counts.
+            Err(StoreError::Timeout) if patience > 0 => patience -= 1,
             Err(_) => return Permission::Granted(Held::none()),
             Ok(Lease::Unshareable) => {
                 means.hit_for_miss.unshareable(asked.route.index, asked.key.digest, means.now());

@@ -21,12 +21,31 @@ pub struct Looked {
     pub key: Key,
     /// What was found under it.
     pub entry: Option<(Arc<Entry>, Standing)>,
-    /// The key varies: whether or not this variant was there.
-    pub varies: bool,
+    /// The fields that the key varies on, whether or not this variant was there.
+    pub names: Option<Vec<HeaderName>>,
     /// What to do about it.
     pub plan: Plan,
-    /// False if the store that processes share was asked and did not answer.
-    pub reachable: bool,
+    /// What is known of the store that processes share.
+    pub shared: Shared,
+}
+
+/// What a lookup knows of the store that processes share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shared {
+    /// It was not asked.
+    Unasked,
+    /// It answered.
+    Asked,
+    /// It did not answer, and is not asked again for this request: it costs a request its budget
+    /// once.
+    Silent,
+}
+
+impl Looked {
+    /// May the entry be served as it is?
+    pub const fn is_servable(&self) -> bool {
+        matches!(self.plan, Plan::Serve | Plan::ServeAndRefresh(_) | Plan::ServeBackingOff(_))
+    }
 }
 
 /// Looks in this process's memory. Never waits.
@@ -34,30 +53,27 @@ pub fn peek(means: &Means, asked: &Asked, hint: Option<&[HeaderName]>, now: Time
     let mut key = asked.key.clone();
     let mut record = means.store.peek(&key);
     let names = variant_names(record.as_ref(), hint);
-    let varies = names.is_some();
-    if let Some(names) = names {
-        key = asked.variant(&names);
+    if let Some(names) = &names {
+        key = asked.variant(names);
         record = means.store.peek(&key);
     }
-    conclude(means, asked, key, record, varies, now)
+    conclude(means, asked, (key, names), record, now)
 }
 
-/// Looks in the store that processes share. One that does not answer knows nothing, and is not
-/// asked again for this request: the store costs a request its budget once.
+/// Looks in the store that processes share. One that does not answer knows nothing.
 pub async fn fetch(means: &Means, asked: &Asked, hint: Option<&[HeaderName]>) -> Looked {
     let mut key = asked.key.clone();
     let mut found = means.store.fetch(&key).await;
     let names = variant_names(found.as_ref().ok().and_then(Option::as_ref), hint);
-    let varies = names.is_some();
-    if let Some(names) = names {
-        key = asked.variant(&names);
+    if let Some(names) = &names {
+        key = asked.variant(names);
         if found.is_ok() {
             found = means.store.fetch(&key).await;
         }
     }
-    let reachable = found.is_ok();
-    let looked = conclude(means, asked, key, found.unwrap_or_default(), varies, means.now());
-    Looked { reachable, ..looked }
+    let shared = if found.is_ok() { Shared::Asked } else { Shared::Silent };
+    let record = found.unwrap_or_default();
+    Looked { shared, ..conclude(means, asked, (key, names), record, means.now()) }
 }
 
 /// The fields that select the variant, if the primary key's record says that there are some, or
@@ -74,9 +90,8 @@ fn variant_names(record: Option<&Record>, hint: Option<&[HeaderName]>) -> Option
 pub fn conclude(
     means: &Means,
     asked: &Asked,
-    key: Key,
+    (key, names): (Key, Option<Vec<HeaderName>>),
     record: Option<Record>,
-    varies: bool,
     now: Timestamp,
 ) -> Looked {
     let entry = match record {
@@ -88,10 +103,10 @@ pub fn conclude(
     };
     let found = match &entry {
         Some((entry, standing)) => Found::Entry(entry, *standing),
-        None if varies => Found::OtherVariants,
+        None if names.is_some() => Found::OtherVariants,
         None => Found::Nothing,
     };
     let failed_lately = entry.is_some() && means.failures.is_noted(key.digest, now);
     let plan = plan(&asked.route, &asked.demands, found, failed_lately, now);
-    Looked { key, entry, varies, plan, reachable: true }
+    Looked { key, entry, names, plan, shared: Shared::Unasked }
 }

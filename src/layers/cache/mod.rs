@@ -33,7 +33,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use http::{HeaderName, Method, Request, Response, Version};
+use http::{Method, Request, Response, Version};
 use http_body::Body as _;
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
@@ -50,15 +50,15 @@ use crate::plan::request::admit;
 use crate::plan::{Admission, FetchReason, Plan};
 use crate::semantics::cache_status::CacheStatus;
 use crate::semantics::time::Timestamp;
-use crate::store::Store;
 use crate::store::ledger::LedgerHandle;
+use crate::store::{Record, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::outcome::Outcome;
 
 use asked::Asked;
 use deliver::Served;
 use fetch::{Company, Step};
-use lookup::Looked;
+use lookup::{Looked, Shared};
 use notes::{HitForMiss, Notes};
 
 /// How often a request looks again before it fetches for itself.
@@ -321,24 +321,29 @@ async fn settle<S: Origin>(
     asked: Arc<Asked>,
     first: Looked,
 ) -> Result<Response<Body>, ProxyError> {
-    let mut hint: Option<Vec<HeaderName>> = None;
     let mut looked = first;
     for round in 0.. {
-        if round > 0 {
-            looked = lookup::peek(means, &asked, hint.as_deref(), means.now());
-        }
-        if matches!(looked.plan, Plan::Fetch(_) | Plan::Revalidate(_)) && means.store.is_shared() {
-            looked = lookup::fetch(means, &asked, hint.as_deref()).await;
-        }
         let company = company(means, &asked, &looked, round);
-        match act(means, inner, &asked, looked, company).await {
-            Step::Done(response) => return Ok(response),
-            Step::Failed(fault) => return Err(fetch::failed(fault)),
-            Step::Again(names) => {
-                hint = names.or(hint);
-                looked = lookup::peek(means, &asked, hint.as_deref(), means.now());
-            }
+        // Who waits with others lets one look for all.
+        let alone = company == Company::Alone || asked.method == Method::HEAD;
+        let refused = matches!(looked.plan, Plan::Refuse(_));
+        if !looked.is_servable()
+            && looked.shared == Shared::Unasked
+            && means.store.is_shared()
+            && (alone || refused)
+        {
+            looked = lookup::fetch(means, &asked, looked.names.as_deref()).await;
         }
+        looked = match act(means, inner, &asked, looked, company).await {
+            Step::Done(response) => return Ok(response),
+            Step::Failed(fault) => return Err(fault.into()),
+            Step::Again(names) => lookup::peek(means, &asked, names.as_deref(), means.now()),
+            Step::Found((key, names), entry) => {
+                let record = Some(Record::Entry(entry));
+                let found = lookup::conclude(means, &asked, (key, names), record, means.now());
+                Looked { shared: Shared::Asked, ..found }
+            }
+        };
     }
     Err(ProxyError::Ours("a request ran out of rounds"))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::asked::Asked;
 use super::fill::Fill;
-use super::lookup::Looked;
+use super::lookup::{Looked, Shared};
 use super::{Means, Origin};
 use crate::layers::collapse::Joined;
 use crate::ledger::Standing;
@@ -36,7 +36,8 @@ pub fn behind<S: Origin>(
         key: looked.key.clone(),
         stale: Some(Arc::clone(entry)),
         lead: Some(lead),
-        ask_fleet: true,
+        shared: Shared::Unasked,
+        names: looked.names.clone(),
         refreshing: true,
         reply: None,
     };

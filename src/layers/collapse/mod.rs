@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use http::HeaderName;
 use http::response::Parts;
 use tokio::sync::watch;
 
@@ -32,8 +33,10 @@ use content::Content;
 /// Flights by key. Spread over shards, so that cold keys do not queue for one lock.
 #[derive(Debug)]
 pub struct Flights {
-    shards: Box<[Mutex<HashMap<Digest, Arc<Flight>>>]>,
+    shards: Box<[Mutex<Shard>]>,
 }
+
+type Shard = HashMap<Digest, Arc<Flight>>;
 
 /// One fill under way.
 #[derive(Debug)]
@@ -61,21 +64,25 @@ pub enum State {
 pub enum Settlement {
     /// A response that may be shared, its content still arriving.
     Shared(Arc<Shared>),
-    /// An entry: ours, validated by the origin, or one that another process stored.
+    /// An entry, and where it comes from.
     Entry(Arc<Entry>, Found),
+    /// The response is under another key, since it varies on these fields (or on none any more).
+    Varies(Option<Vec<HeaderName>>),
     /// The answer is for the one who asked for it: the others fetch for themselves.
     Unshareable,
-    /// The origin failed.
-    Failed(OriginFault),
-    /// The origin failed a moment ago and was not asked again.
-    BackingOff,
-    /// The key is not where the response is (it varies), or the flight was given up: look again.
+    /// The origin failed; what there is to serve instead.
+    Failed(OriginFault, Option<Arc<Entry>>),
+    /// The origin failed a moment ago and was not asked again; what there is to serve instead.
+    BackingOff(Option<Arc<Entry>>),
+    /// The flight was given up: look again.
     Again,
 }
 
 /// Where a flight's entry comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
+    /// It was in the store that processes share: each request judges it for itself.
+    Stored,
     /// The origin said 304: the stored response still stands.
     Validated,
     /// Another process filled it.
@@ -92,9 +99,11 @@ pub struct Shared {
     /// The entry without its content: times, tags known from the head.
     pub entry: Entry,
     /// Request fields that it varies on, with the values that this response was chosen by.
-    pub varies: Vec<(http::HeaderName, Option<Vec<u8>>)>,
+    pub varies: Vec<(HeaderName, Option<Vec<u8>>)>,
     /// False for an error of the origin's, which only those who wait for it now share.
     pub stored: bool,
+    /// What there is to serve instead of an error.
+    pub instead: Option<Arc<Entry>>,
 }
 
 /// What came of asking to join.
@@ -159,7 +168,7 @@ impl Flights {
         self.len() == 0
     }
 
-    fn shard(&self, digest: Digest) -> MutexGuard<'_, HashMap<Digest, Arc<Flight>>> {
+    fn shard(&self, digest: Digest) -> MutexGuard<'_, Shard> {
         let at = usize::from(digest.0[0]) % self.shards.len();
         lock(&self.shards[at])
     }
@@ -218,7 +227,7 @@ impl Drop for Lead {
 
 impl Shared {
     /// Is this the variant that a request with these field values asks for?
-    pub fn answers(&self, value: impl Fn(&http::HeaderName) -> Option<Vec<u8>>) -> bool {
+    pub fn answers(&self, value: impl Fn(&HeaderName) -> Option<Vec<u8>>) -> bool {
         self.varies.iter().all(|(name, chosen)| value(name) == *chosen)
     }
 
