@@ -78,8 +78,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .service(inner);
 
     let forget = async move || {
-        let receipt =
-            ledger.invalidate(vec![Name::Tag("greeting:ada".into())], Mode::Hard, Cause::Purge).await;
+        let receipt = ledger
+            .invalidate(vec![Name::Tag("greeting:ada".into())], Mode::Hard, Cause::Purge)
+            .await;
         format!("forgotten at {}\n", receipt.position)
     };
     let answer = async move |request: Request| -> Response {

@@ -50,8 +50,10 @@ fn code_spans(text: &str) -> BTreeSet<&str> {
 #[test]
 fn every_metric_is_explained_and_nothing_is_explained_that_is_no_metric() {
     let page = read("docs/operations.md");
-    let explained: BTreeSet<&str> =
-        page.lines().filter_map(|line| line.strip_prefix("| `larder_")?.split('`').next()).collect();
+    let explained: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `larder_")?.split('`').next())
+        .collect();
     let exposed: BTreeSet<&str> =
         TABLE.iter().filter_map(|metric| metric.name.strip_prefix("larder_")).collect();
     assert_eq!(explained, exposed);
@@ -92,7 +94,8 @@ fn words(file: &str, start: &str) -> Vec<String> {
     let from = text.find(start).unwrap_or_else(|| panic!("{file} has no {start:?}"));
     let body = &text[from..];
     let body = &body[..body.find("\n}\n").unwrap_or(body.len())];
-    let arms = body.lines().filter_map(|line| line.trim().strip_prefix("Self::")?.split_once("=> \""));
+    let arms =
+        body.lines().filter_map(|line| line.trim().strip_prefix("Self::")?.split_once("=> \""));
     let found: Vec<String> =
         arms.map(|(_, rest)| rest.split('"').next().unwrap_or_default().to_owned()).collect();
     assert!(!found.is_empty(), "{file}: no words behind {start:?}");
@@ -207,8 +210,11 @@ fn configurations_in_the_text_are_valid() {
             let block = block.split("```").next().unwrap_or_default();
             // A part of a file is shown without what every file has.
             let origin = "[origin]\nurl = \"http://127.0.0.1:3000\"\n";
-            let whole =
-                if block.contains("[origin]") { block.to_owned() } else { format!("{block}\n{origin}") };
+            let whole = if block.contains("[origin]") {
+                block.to_owned()
+            } else {
+                format!("{block}\n{origin}")
+            };
             load(&page, &whole);
         }
     }
