@@ -183,7 +183,11 @@ fn handled(
         hit: forwarded.is_none(),
         fwd: forwarded,
         fwd_status: own.then_some(304),
-        ttl: Some(ttl(times, now)),
+        // What is served stale although its time is not over has none left all the same.
+        ttl: Some(match served {
+            Served::Stale(_) => ttl(times, now).min(0),
+            _ => ttl(times, now),
+        }),
         stored: own,
         collapsed: outcome == Outcome::Collapsed,
         detail: (!matches!(served, Served::Hit)).then(|| reason.into()),

@@ -26,6 +26,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, error::Elapsed, sleep, timeout};
 
 use super::breaker::Breaker;
+use super::patience::within;
 use super::scripts::Script;
 use crate::clock;
 use crate::semantics::time::Timestamp;
@@ -128,7 +129,7 @@ impl Link {
     ) -> Result<Vec<Value>, StoreError> {
         let mut connection = self.shared.admit()?;
         let sent = connection.send_packed_commands(commands, 0, replies);
-        let outcome = timeout(budget, sent).await.map(|replies| {
+        let outcome = within(budget, sent).await.map(|replies| {
             replies.and_then(|all| all.into_iter().map(Value::extract_error).collect())
         });
         self.shared.reply(Ok(outcome))
@@ -156,7 +157,7 @@ impl Link {
 
     async fn ask(&self, cmd: &Cmd, budget: Duration) -> Result<Outcome<Value>, StoreError> {
         let mut connection = self.shared.admit()?;
-        let outcome = timeout(budget, connection.send_packed_command(cmd)).await;
+        let outcome = within(budget, connection.send_packed_command(cmd)).await;
         Ok(outcome.map(|reply| reply.and_then(Value::extract_error)))
     }
 }

@@ -35,6 +35,7 @@ mod info;
 mod lease;
 pub mod ledger;
 mod names;
+mod patience;
 mod scripts;
 
 pub use breaker::Breaker;
