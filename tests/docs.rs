@@ -146,7 +146,7 @@ fn every_plan_is_explained() {
 fn every_link_leads_somewhere() {
     for page in pages() {
         let text = read(&page);
-        let folder = Path::new(&page).parent().unwrap_or(Path::new(""));
+        let folder = Path::new(&page).parent().unwrap_or_else(|| Path::new(""));
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if link.contains("://") || link.starts_with("mailto:") {
                 continue;
