@@ -44,6 +44,18 @@ pub struct Times {
 }
 
 impl Times {
+    /// Of a response that may not be used again.
+    pub const fn none(received: Timestamp) -> Self {
+        Self {
+            response_time: received,
+            initial_age: Duration::ZERO,
+            fresh_until: received,
+            stale_until: received,
+            error_until: received,
+            keep_until: received,
+        }
+    }
+
     /// Age at `now` (RFC 9111 §4.2.3, `current_age`).
     pub fn age(&self, now: Timestamp) -> Duration {
         self.initial_age + now.since(self.response_time)

@@ -22,24 +22,22 @@ use super::ask::ask;
 use super::asked::Asked;
 use super::lease::{self, Permission};
 use super::lookup;
+use super::recipe::{Moment, Recipe, date};
 use super::{Means, Origin};
 use crate::body::Body;
 use crate::error::{OriginFault, ProxyError};
 use crate::key::Key;
-use crate::key::tags::{self, TagFault};
+use crate::key::tags;
 use crate::layers::collapse::content::{Content, End, Pushed, Reader};
 use crate::layers::collapse::{Found, Lead, Settlement, Shared};
-use crate::ledger::name::Belongs;
-use crate::ledger::{Position, Standing};
+use crate::ledger::Standing;
 use crate::peer::CloseDelimited;
 use crate::plan::response::{Answer, Asked as AskedOrigin, settle};
 use crate::plan::{NotShared, Outcome, Plan};
-use crate::semantics::fields;
-use crate::semantics::stored::{StoredResponse, Times, storable_headers};
-use crate::semantics::time::Timestamp;
+use crate::semantics::stored::Times;
 use crate::semantics::validation;
 use crate::semantics::vary::{self, Vary};
-use crate::store::{Entry, LeaseEnd, Record, Varies};
+use crate::store::{Entry, LeaseEnd, Record};
 use crate::telemetry::outcome::RefreshResult;
 
 /// A fill that is about to begin.
@@ -77,14 +75,6 @@ pub enum Filled {
     Shared(Arc<Shared>, Reader),
     /// The origin's answer, for the asker alone; why, and how long the origin took.
     Own(Response<Body>, NotShared, Duration),
-}
-
-/// What a request to the origin was, in time.
-#[derive(Clone, Copy)]
-struct Moment {
-    as_of: Position,
-    sent: Timestamp,
-    received: Timestamp,
 }
 
 impl<S: Origin> Fill<S> {
@@ -224,21 +214,21 @@ impl<S: Origin> Fill<S> {
             Vary::Fields(names) => names,
             Vary::Any => Vec::new(),
         };
-        let Ok(tags) = self.tags_of_head(&parts.headers) else {
+        let Ok(tags) = self.recipe().tags_of_head(&parts.headers) else {
             self.pass_on(parts, body, NotShared::BadTags, moment, held).await;
             return;
         };
-        let Some(key) = self.place(&names, &times).await else {
+        let Some(key) = self.recipe().place(&names, &times).await else {
             self.pass_on(parts, body, NotShared::TooManyVariants, moment, held).await;
             return;
         };
         self.means.hit_for_miss.shared(self.asked.route.index, self.asked.key.digest);
         self.means.failures.forget(self.key.digest);
-        let entry = self.entry_from_head(&key, &parts, tags, times, moment);
+        let entry = self.recipe().from_head(&key, &parts, tags, times, moment);
         let shared = self.share(parts, &body, entry, &names, true);
         self.settle(Settlement::Shared(Arc::clone(&shared)));
         let end = self.pump(body, &shared.content).await.unwrap_or(End::Broken);
-        let complete = (end == End::Complete).then(|| self.complete_entry(&shared)).flatten();
+        let complete = (end == End::Complete).then(|| self.complete(&shared)).flatten();
         let store = Arc::clone(&self.means.store);
         // Memory has it from here on, before the last reader ends: who asks next finds it.
         let put = complete.map(|entry| store.put(&key, Record::Entry(entry)));
@@ -251,74 +241,6 @@ impl<S: Origin> Fill<S> {
         self.refreshed(RefreshResult::Replaced);
         let _ = put.await;
         held.end(LeaseEnd::Stored).await;
-    }
-
-    /// Where the response goes: under the primary key, or under the key of its variant, with the
-    /// way there noted under the primary key at once, so that others with other values do not wait
-    /// for this one. `None`: there are too many variants already.
-    async fn place(&self, names: &[HeaderName], times: &Times) -> Option<Key> {
-        let primary = &self.asked.key;
-        if names.is_empty() {
-            return Some(primary.clone());
-        }
-        let key = self.asked.variant(names);
-        let known = match self.means.store.peek(primary) {
-            Some(record) => Some(record),
-            None => self.means.store.fetch(primary).await.unwrap_or_default(),
-        };
-        let mut varies = Varies {
-            key: primary.full.clone(),
-            names: names.to_vec(),
-            variants: Vec::new(),
-            keep_until: times.keep_until,
-        };
-        if let Some(Record::Varies(known)) = known
-            && known.names == names
-        {
-            varies.variants.clone_from(&known.variants);
-            varies.keep_until = varies.keep_until.max(known.keep_until);
-        }
-        if !varies.variants.contains(&key.digest) {
-            if varies.variants.len() >= self.asked.route.max_variants {
-                return None;
-            }
-            varies.variants.push(key.digest);
-        }
-        let _ = self.means.store.put(primary, Record::Varies(Arc::new(varies))).await;
-        Some(key)
-    }
-
-    /// Tags that are known before the content is here.
-    fn tags_of_head(&self, headers: &HeaderMap) -> Result<Vec<Box<str>>, TagFault> {
-        let route = &self.asked.route;
-        tags::of_response(&route.tags, &self.asked.captures, None, headers, route.max_tags)
-    }
-
-    fn entry_from_head(
-        &self,
-        key: &Key,
-        parts: &Parts,
-        tags: Vec<Box<str>>,
-        times: Times,
-        moment: Moment,
-    ) -> Entry {
-        let belongs = Belongs::of(&key.namespace, &self.asked.url, &tags);
-        Entry {
-            key: key.full.clone(),
-            response: StoredResponse {
-                status: parts.status,
-                headers: stored_headers(&parts.headers),
-                body: bytes::Bytes::new(),
-                times,
-            },
-            namespace: Box::from(&*key.namespace),
-            url: self.asked.url.clone(),
-            tags,
-            belongs,
-            as_of: moment.as_of,
-            vouched: moment.sent,
-            fill_time: moment.received.since(moment.sent),
-        }
     }
 
     fn share(
@@ -364,54 +286,23 @@ impl<S: Origin> Fill<S> {
     }
 
     /// The entry with its content; `None` if it may not be stored after all.
-    fn complete_entry(&self, shared: &Shared) -> Option<Arc<Entry>> {
-        let complete = || {
-            let mut entry = shared.entry.clone();
-            entry.response.body = shared.content.whole()?;
-            entry.tags = self.all_tags(&entry)?;
-            entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags);
-            Some(Arc::new(entry))
-        };
-        let Some(entry) = complete() else {
+    fn complete(&self, shared: &Shared) -> Option<Arc<Entry>> {
+        let Some(entry) = self.recipe().complete(&shared.entry, &shared.content) else {
             self.note_unshareable();
             return None;
         };
         // Nobody would use it, and it might take the place of one that is newer.
         let now = self.means.now();
         let standing = self.means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
-        (standing != Standing::Invalidated).then_some(entry)
-    }
-
-    /// The tags known from the head, and those that only the content tells; `None` if they cannot
-    /// all be had: an entry that lacks a tag would outlive that tag's invalidation.
-    fn all_tags(&self, entry: &Entry) -> Option<Vec<Box<str>>> {
-        let route = &self.asked.route;
-        let mut all = entry.tags.clone();
-        if tags::needs_json(&route.tags) && is_json(&entry.response.headers) {
-            let json: serde_json::Value = serde_json::from_slice(&entry.response.body).ok()?;
-            let captures = &self.asked.captures;
-            let told = tags::from_templates(&route.tags, captures, Some(&json), route.max_tags);
-            merge(&mut all, told.ok()?);
-        }
-        (all.len() <= route.max_tags).then_some(all)
+        (standing != Standing::Invalidated).then(|| Arc::new(entry))
     }
 
     /// 304: what we have still stands.
     async fn renew(mut self, headers: &HeaderMap, times: Times, moment: Moment, held: lease::Held) {
         let Some(stale) = self.stale.clone() else { return };
-        let mut entry = Entry::clone(&stale);
-        entry.response.headers = validation::freshen(&stale.response.headers, headers);
-        let limit = self.asked.route.max_tags;
-        merge(&mut entry.tags, tags::from_headers(headers, limit).unwrap_or_default());
-        tags::strip(&mut entry.response.headers);
-        date(&mut entry.response.headers, moment.received);
-        entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags);
-        entry.response.times = times;
-        entry.as_of = moment.as_of;
-        entry.vouched = moment.sent;
+        let entry = Arc::new(self.recipe().renewed(&stale, headers, times, moment));
         self.means.failures.forget(self.key.digest);
         self.refreshed(RefreshResult::Confirmed);
-        let entry = Arc::new(entry);
         let (store, key) = (Arc::clone(&self.means.store), self.key.clone());
         let put = store.put(&key, Record::Entry(Arc::clone(&entry)));
         self.settle(Settlement::Entry(entry, Found::Validated));
@@ -423,16 +314,9 @@ impl<S: Origin> Fill<S> {
     async fn share_error(mut self, parts: Parts, body: Body, moment: Moment, held: lease::Held) {
         self.back_off();
         self.refreshed(RefreshResult::Failed);
-        let times = Times {
-            response_time: moment.received,
-            initial_age: Duration::ZERO,
-            fresh_until: moment.received,
-            stale_until: moment.received,
-            error_until: moment.received,
-            keep_until: moment.received,
-        };
+        let times = Times::none(moment.received);
         let key = self.key.clone();
-        let entry = self.entry_from_head(&key, &parts, Vec::new(), times, moment);
+        let entry = self.recipe().from_head(&key, &parts, Vec::new(), times, moment);
         let shared = self.share(parts, &body, entry, &[], false);
         self.settle(Settlement::Shared(Arc::clone(&shared)));
         held.end(LeaseEnd::Failed(self.means.retry_after)).await;
@@ -472,6 +356,10 @@ impl<S: Origin> Fill<S> {
         held.end(LeaseEnd::Unshareable(super::notes::UNSHAREABLE_FOR)).await;
     }
 
+    fn recipe(&self) -> Recipe<'_> {
+        Recipe { means: &self.means, asked: &self.asked }
+    }
+
     fn refreshed(&self, result: RefreshResult) {
         if self.refreshing {
             self.means.metrics.refresh(self.asked.route.index, result);
@@ -506,36 +394,6 @@ impl<S: Origin> Fill<S> {
         };
         let _ = reply.send(filled);
     }
-}
-
-fn merge(tags: &mut Vec<Box<str>>, more: Vec<Box<str>>) {
-    for tag in more {
-        if !tags.contains(&tag) {
-            tags.push(tag);
-        }
-    }
-}
-
-/// The fields of a response that are stored, tags aside: those go into the entry.
-fn stored_headers(headers: &HeaderMap) -> HeaderMap {
-    let mut stored = storable_headers(headers);
-    tags::strip(&mut stored);
-    stored
-}
-
-/// RFC 9110 §6.6.1: a recipient with a clock that stores a response without Date appends one.
-fn date(headers: &mut HeaderMap, received: Timestamp) {
-    if !headers.contains_key(http::header::DATE) {
-        headers.append(http::header::DATE, fields::format_http_date(received));
-    }
-}
-
-/// Says the head that the content is JSON, and not in a coding that hides it?
-fn is_json(headers: &HeaderMap) -> bool {
-    headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(|text| {
-        let kind = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        kind == "application/json" || kind.ends_with("+json")
-    })
 }
 
 fn from_not_modified(stale: &Entry, headers: &HeaderMap) -> Response<Body> {

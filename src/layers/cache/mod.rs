@@ -23,6 +23,7 @@ pub mod lease;
 pub mod lookup;
 pub mod notes;
 pub mod pass;
+pub mod recipe;
 pub mod refresh;
 pub mod write;
 

@@ -1,0 +1,185 @@
+//! From a response to an entry: which key, which tags, which fields, as of when.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::response::Parts;
+use http::{HeaderMap, HeaderName};
+
+use super::Means;
+use super::asked::Asked;
+use crate::key::Key;
+use crate::key::tags::{self, TagFault};
+use crate::layers::collapse::content::Content;
+use crate::ledger::Position;
+use crate::ledger::name::Belongs;
+use crate::semantics::stored::{StoredResponse, Times, storable_headers};
+use crate::semantics::time::Timestamp;
+use crate::semantics::{fields, validation};
+use crate::store::{Entry, Record, Varies};
+
+/// What a request to the origin was, in time.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Position that had been applied here before it was sent.
+    pub as_of: Position,
+    /// When it was sent.
+    pub sent: Timestamp,
+    /// When the response's head was here.
+    pub received: Timestamp,
+}
+
+/// What an entry is made from, besides the response.
+#[derive(Clone, Copy, Debug)]
+pub struct Recipe<'a> {
+    /// Means of the cache.
+    pub means: &'a Means,
+    /// The request that was sent for it.
+    pub asked: &'a Asked,
+}
+
+impl Recipe<'_> {
+    /// Where the response goes: under the primary key, or under the key of its variant, with the
+    /// way there noted under the primary key at once, so that others with other values do not wait
+    /// for this one. `None`: there are too many variants already.
+    pub async fn place(&self, names: &[HeaderName], times: &Times) -> Option<Key> {
+        let primary = &self.asked.key;
+        if names.is_empty() {
+            return Some(primary.clone());
+        }
+        let key = self.asked.variant(names);
+        let known = match self.means.store.peek(primary) {
+            Some(record) => Some(record),
+            None => self.means.store.fetch(primary).await.unwrap_or_default(),
+        };
+        let mut varies = Varies {
+            key: primary.full.clone(),
+            names: names.to_vec(),
+            variants: Vec::new(),
+            keep_until: times.keep_until,
+        };
+        if let Some(Record::Varies(known)) = known
+            && known.names == names
+        {
+            varies.variants.clone_from(&known.variants);
+            varies.keep_until = varies.keep_until.max(known.keep_until);
+        }
+        if !varies.variants.contains(&key.digest) {
+            if varies.variants.len() >= self.asked.route.max_variants {
+                return None;
+            }
+            varies.variants.push(key.digest);
+        }
+        let _ = self.means.store.put(primary, Record::Varies(Arc::new(varies))).await;
+        Some(key)
+    }
+
+    /// Tags that are known before the content is here.
+    pub fn tags_of_head(&self, headers: &HeaderMap) -> Result<Vec<Box<str>>, TagFault> {
+        let route = &self.asked.route;
+        tags::of_response(&route.tags, &self.asked.captures, None, headers, route.max_tags)
+    }
+
+    /// The entry without its content.
+    pub fn from_head(
+        &self,
+        key: &Key,
+        parts: &Parts,
+        tags: Vec<Box<str>>,
+        times: Times,
+        moment: Moment,
+    ) -> Entry {
+        let belongs = Belongs::of(&key.namespace, &self.asked.url, &tags);
+        Entry {
+            key: key.full.clone(),
+            response: StoredResponse {
+                status: parts.status,
+                headers: stored_headers(&parts.headers),
+                body: Bytes::new(),
+                times,
+            },
+            namespace: Box::from(&*key.namespace),
+            url: self.asked.url.clone(),
+            tags,
+            belongs,
+            as_of: moment.as_of,
+            vouched: moment.sent,
+            fill_time: moment.received.since(moment.sent),
+        }
+    }
+
+    /// An entry with the content that has arrived; `None` if not all of it was kept, or if its tags
+    /// cannot all be had.
+    pub fn complete(&self, entry: &Entry, content: &Content) -> Option<Entry> {
+        let mut entry = entry.clone();
+        entry.response.body = content.whole()?;
+        entry.tags = self.all_tags(&entry)?;
+        entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags);
+        Some(entry)
+    }
+
+    /// A stored entry that the origin confirmed with these fields (RFC 9111 §3.2, §4.3.4).
+    pub fn renewed(
+        &self,
+        stale: &Entry,
+        headers: &HeaderMap,
+        times: Times,
+        moment: Moment,
+    ) -> Entry {
+        let mut entry = stale.clone();
+        entry.response.headers = validation::freshen(&stale.response.headers, headers);
+        let limit = self.asked.route.max_tags;
+        merge(&mut entry.tags, tags::from_headers(headers, limit).unwrap_or_default());
+        tags::strip(&mut entry.response.headers);
+        date(&mut entry.response.headers, moment.received);
+        entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags);
+        entry.response.times = times;
+        entry.as_of = moment.as_of;
+        entry.vouched = moment.sent;
+        entry
+    }
+
+    /// The tags known from the head, and those that only the content tells; `None` if they cannot
+    /// all be had: an entry that lacks a tag would outlive that tag's invalidation.
+    fn all_tags(&self, entry: &Entry) -> Option<Vec<Box<str>>> {
+        let route = &self.asked.route;
+        let mut all = entry.tags.clone();
+        if tags::needs_json(&route.tags) && is_json(&entry.response.headers) {
+            let json: serde_json::Value = serde_json::from_slice(&entry.response.body).ok()?;
+            let captures = &self.asked.captures;
+            let told = tags::from_templates(&route.tags, captures, Some(&json), route.max_tags);
+            merge(&mut all, told.ok()?);
+        }
+        (all.len() <= route.max_tags).then_some(all)
+    }
+}
+
+fn merge(tags: &mut Vec<Box<str>>, more: Vec<Box<str>>) {
+    for tag in more {
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+}
+
+/// The fields of a response that are stored, tags aside: those go into the entry.
+fn stored_headers(headers: &HeaderMap) -> HeaderMap {
+    let mut stored = storable_headers(headers);
+    tags::strip(&mut stored);
+    stored
+}
+
+/// RFC 9110 §6.6.1: a recipient with a clock that stores a response without Date appends one.
+pub fn date(headers: &mut HeaderMap, received: Timestamp) {
+    if !headers.contains_key(http::header::DATE) {
+        headers.append(http::header::DATE, fields::format_http_date(received));
+    }
+}
+
+/// Says the head that the content is JSON, and not in a coding that hides it?
+fn is_json(headers: &HeaderMap) -> bool {
+    headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(|text| {
+        let kind = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        kind == "application/json" || kind.ends_with("+json")
+    })
+}
