@@ -118,11 +118,11 @@ impl Fleet {
         .await;
     }
 
-    /// Requests in progress in all processes.
-    async fn in_flight(&self) -> usize {
+    /// Requests that have waited, or wait, for another one in the same process.
+    async fn waiting(&self) -> usize {
         let mut all = 0.0;
         for larder in &self.larders {
-            all += larder.metrics().await.sum("larder_requests_in_flight", &[]);
+            all += larder.metrics().await.sum("larder_collapsed_waiters_total", &[]);
         }
         all as usize
     }

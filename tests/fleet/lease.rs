@@ -27,7 +27,7 @@ async fn if_the_fetching_process_is_killed_another_fetches_within_the_lease() {
     eventually("the first process fetches", async || fleet.origin.saw("/a") == 1).await;
     let other = fleet.client(1);
     let waiting = tokio::spawn(async move { other.crowd(20, "/a").await });
-    eventually("the second process waits", async || fleet.in_flight().await == 21).await;
+    eventually("the second process waits", async || fleet.waiting().await == 19).await;
     assert_eq!(fleet.origin.saw("/a"), 1, "it does not fetch beside it");
     fleet.larders[0].kill();
     let killed = Instant::now();

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -106,6 +107,8 @@ pub(crate) struct Larder {
     child: Child,
     events: Lines,
     access: Lines,
+    /// They end when the process has ended and all it wrote has been read.
+    readers: Vec<JoinHandle<()>>,
     client: Option<Client>,
     admin: Option<Client>,
     address: Option<SocketAddr>,
@@ -132,12 +135,13 @@ impl Larder {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let events = collect(child.stderr.take().expect("it is piped"));
-        let access = collect(child.stdout.take().expect("it is piped"));
+        let (events, errors) = collect(child.stderr.take().expect("it is piped"));
+        let (access, output) = collect(child.stdout.take().expect("it is piped"));
         Self {
             child,
             events,
             access,
+            readers: vec![errors, output],
             client: None,
             admin: None,
             address: None,
@@ -296,6 +300,9 @@ impl Larder {
     /// Waits until it has ended.
     pub(crate) async fn end(&mut self, limit: Duration) -> ExitStatus {
         within(limit, "larder ends", async || self.has_ended().is_some()).await;
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
         self.ended.expect("it has ended")
     }
 
@@ -327,15 +334,15 @@ fn lines(lines: &Lines) -> Vec<String> {
     lines.lock().expect("nobody panics with it").clone()
 }
 
-fn collect(output: impl Read + Send + 'static) -> Lines {
+fn collect(output: impl Read + Send + 'static) -> (Lines, JoinHandle<()>) {
     let collected = Lines::default();
     let shared = Arc::clone(&collected);
-    std::thread::spawn(move || {
+    let reader = std::thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
             shared.lock().expect("nobody panics with it").push(line);
         }
     });
-    collected
+    (collected, reader)
 }
 
 /// A page of metrics.
