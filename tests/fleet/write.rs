@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::Fleet;
 use crate::support::client::Reply;
+use crate::support::larder::Setup;
 use crate::support::origin::{Gate, Resource, ok, status};
 use crate::support::wait::{eventually, within};
 
@@ -33,21 +34,54 @@ async fn write(fleet: &Fleet, through: usize, value: &str) -> Reply {
     reply
 }
 
+/// A fleet whose second process hears nothing of the ledger any more, while entries in Valkey are
+/// within its reach; its resource is a hit in both. It vouches for what it has for this long.
+async fn with_a_deaf_process(lease: &str) -> Fleet {
+    let mut fleet = Fleet::of(1, KEEPS).await;
+    let mut acl = vec!["SETUSER", "hears", "on", ">word", "~*", "&*", "+@all"];
+    redis::cmd("ACL").arg(&acl).exec(&mut fleet.valkey.client()).unwrap();
+    let url = fleet.valkey.url().replace("valkey://", "valkey://hears:word@");
+    let store = format!("valkey = \"{url}\"\ntimeout = \"2s\"\nledger_lease = \"{lease}\"");
+    let setup = Setup::before(&fleet.origin.url()).store(&store).route("/{*rest}", KEEPS);
+    fleet.larders.push(setup.start().await);
+    fleet.until_connected().await;
+    serve(&fleet, &Resource::new("old"));
+    for of in 0..2 {
+        fleet.warm(of, PATH).await.expect(200, "old");
+    }
+    acl.push("-xread");
+    redis::cmd("ACL").arg(&acl).exec(&mut fleet.valkey.client()).unwrap();
+    eventually("it hears nothing", async || {
+        let told = fleet.larders[1].told();
+        told.contains("lost the ledger")
+    })
+    .await;
+    fleet
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn who_shows_the_position_of_a_write_reads_it_through_every_process() {
-    let (fleet, _) = with_resource(3).await;
-    for round in 1..=50 {
-        for of in 0..3 {
-            fleet.client(of).get(PATH).await;
-        }
-        let written = write(&fleet, round % 3, &round.to_string()).await;
-        let position = written.field("larder-position").to_owned();
-        assert_ne!(position, "");
-        for of in 0..3 {
-            let asking =
-                fleet.client(of).asks("GET", PATH).header("larder-min-position", &position);
-            asking.send().await.expect(200, &round.to_string());
-        }
+async fn who_shows_the_position_of_a_write_is_not_answered_from_before_it() {
+    let fleet = with_a_deaf_process("1h").await;
+    let written = write(&fleet, 0, "new").await;
+    let position = written.field("larder-position").to_owned();
+    assert_ne!(position, "");
+    for of in 0..2 {
+        let asking = fleet.client(of).asks("GET", PATH).header("larder-min-position", &position);
+        asking.send().await.expect(200, "new");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_hears_nothing_serves_the_old_no_longer_than_its_lease() {
+    let fleet = with_a_deaf_process("1s").await;
+    write(&fleet, 0, "new").await;
+    fleet.client(0).get(PATH).await.expect(200, "new");
+    within(Duration::from_millis(2_500), "the old is not served any more", async || {
+        fleet.client(1).get(PATH).await.text() == "new"
+    })
+    .await;
+    for _ in 0..20 {
+        fleet.client(1).get(PATH).await.expect(200, "new");
     }
 }
 

@@ -35,7 +35,6 @@ async fn what_can_be_read_in_two_ways_is_refused_and_the_connection_closed() {
         ("two hosts", "GET /a HTTP/1.1\r\nHost: a.test\r\nHost: b.test\r\n\r\n"),
         ("a host with a path", "GET /a HTTP/1.1\r\nHost: a.test/x\r\n\r\n"),
         ("a host with a user", "GET /a HTTP/1.1\r\nHost: me@a.test\r\n\r\n"),
-        ("another host in the target", "GET http://b.test/a HTTP/1.1\r\nHost: a.test@c\r\n\r\n"),
         (
             "two lengths",
             "POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
@@ -58,6 +57,18 @@ async fn what_can_be_read_in_two_ways_is_refused_and_the_connection_closed() {
         assert!(answer.starts_with("HTTP/1.1 400") && closed, "{what}: {answer:?}");
     }
     assert_eq!(world.origin.saw("/a"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_in_a_target_counts_and_the_field_beside_it_is_read_all_the_same() {
+    let world = World::with(KEEPS).await;
+    world.origin.on("/a").answers(|asked| ok(asked.field("host").to_owned()));
+    for (field, expected) in [("a.test", "200"), ("b.test", "200"), ("a.test@c", "400")] {
+        let head = format!("GET http://b.test/a HTTP/1.1\r\nHost: {field}\r\n");
+        let answer = world.raw(format!("{head}Connection: close\r\n\r\n").as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{field}: {answer:?}");
+        assert!(expected == "400" || answer.ends_with("b.test"), "{field}: {answer:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
