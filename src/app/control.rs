@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use http::{Method, Uri};
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Reload, Source};
 use crate::admin::{Answer, Control, Later, Mode, Part, Problem, Question, Readiness, Receipt};
-use crate::config::{Config, Route};
+use crate::config::{Config, Limits, Route};
 use crate::key::purge::{Mode as PurgeMode, PurgeRequest, Wait};
 use crate::key::query;
 use crate::layers::cache::{Means, explain};
@@ -21,7 +22,10 @@ use crate::telemetry::metrics::Metrics;
 /// Everything that the admin listener reaches.
 pub struct Switchboard {
     source: Source,
+    /// As it was when the process started: what only counts from a start on.
+    started: Config,
     config: ArcSwap<Config>,
+    draining: AtomicBool,
     means: ArcSwap<Means>,
     opened: Opened,
     metrics: Arc<Metrics>,
@@ -40,7 +44,9 @@ impl Switchboard {
     ) -> Self {
         Self {
             source,
+            started: config.clone(),
             config: ArcSwap::from_pointee(config),
+            draining: AtomicBool::new(false),
             means: ArcSwap::new(means),
             opened,
             metrics,
@@ -51,6 +57,11 @@ impl Switchboard {
     /// The means in use.
     pub(super) fn means(&self) -> Arc<Means> {
         self.means.load_full()
+    }
+
+    /// No more requests, please: the process is about to end.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
     }
 
     /// The stores.
@@ -123,15 +134,21 @@ impl Switchboard {
 
     /// An absolute URI for what was typed: without a host, the host that was last asked for.
     fn absolute(&self, url: &str) -> Result<Uri, Problem> {
-        let means = self.means();
-        let rest = url.strip_prefix("http:").or_else(|| url.strip_prefix("https:"));
+        let secure = url.strip_prefix("https:");
+        let rest = url.strip_prefix("http:").or(secure);
         let (host, path) = split_host(rest.unwrap_or(url));
-        let host = match host {
-            Some(host) => self.without_own_port(host).to_ascii_lowercase(),
-            None => means.last_host().unwrap_or_else(|| listener_host(self.config.load().listen)),
+        let place = match host {
+            Some(host) => {
+                let scheme = if secure.is_some() { "https" } else { "http" };
+                format!("{scheme}://{}", self.without_own_port(host).to_ascii_lowercase())
+            }
+            None => self
+                .means()
+                .last_place()
+                .unwrap_or_else(|| format!("http://{}", listener_host(self.config.load().listen))),
         };
         let path = if path.is_empty() { "/" } else { path };
-        format!("http://{host}{path}").parse().map_err(|_| {
+        format!("{place}{path}").parse().map_err(|_| {
             Problem::bad_request("url: expected /path?query or http://host/path?query")
         })
     }
@@ -146,7 +163,7 @@ impl Switchboard {
             tracing::warn!("{warning}");
         }
         let running = self.config.load();
-        let fixed = unchangeable(&running, &config);
+        let fixed = unchangeable(&self.started, &config);
         let means = Arc::new(self.means().reconfigured(&config));
         (self.reload)(&config, Arc::clone(&means)).map_err(Problem::bad_request)?;
         self.means.store(means);
@@ -170,6 +187,16 @@ fn unchangeable(running: &Config, new: &Config) -> Vec<&'static str> {
     }
     if format!("{:?}", running.admin) != format!("{:?}", new.admin) {
         fixed.push("admin");
+    }
+    if format!("{:?}", running.log) != format!("{:?}", new.log) {
+        fixed.push("log");
+    }
+    let of_the_server = |limits: &Limits| {
+        let Limits { header_timeout, body_timeout, write_timeout, drain_timeout, .. } = limits;
+        (*header_timeout, *body_timeout, *write_timeout, *drain_timeout, limits.max_connections)
+    };
+    if of_the_server(&running.limits) != of_the_server(&new.limits) {
+        fixed.push("limits (timeouts and max_connections)");
     }
     fixed
 }
@@ -266,15 +293,19 @@ impl Control for Switchboard {
     fn ready(&self) -> Later<'_, Readiness> {
         Box::pin(async move {
             let means = self.means();
-            let caught_up = means.ledger.is_ready();
-            let mut parts =
-                vec![Part { name: "proxy".into(), ok: true, detail: "accepting requests".into() }];
+            let draining = self.draining.load(Ordering::Relaxed);
+            let detail = if draining { "draining" } else { "accepting requests" };
+            let proxy = Part { name: "proxy".into(), ok: !draining, detail: detail.into() };
+            let mut parts = vec![proxy];
             if self.opened.valkey.is_some() {
+                let silence = means.ledger.heard_age(crate::clock::now());
+                let lease = self.started.store.ledger_lease;
+                let caught_up = means.ledger.is_ready() && silence.is_some_and(|age| age <= lease);
                 let detail =
                     if caught_up { "the ledger is heard" } else { "not heard: going on without" };
                 parts.push(Part { name: "valkey".into(), ok: caught_up, detail: detail.into() });
             }
-            Readiness { ready: true, parts }
+            Readiness { ready: !draining, parts }
         })
     }
 

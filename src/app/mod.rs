@@ -189,6 +189,11 @@ impl App {
             tokio::spawn(admin::serve(listener, router, closing))
         });
         announce(addresses);
+        let told = Arc::clone(&switchboard);
+        let shutdown = async move {
+            shutdown.await;
+            told.drain();
+        };
         let report = server::serve(listener, current, &config.limits, shutdown).await;
         hangups.abort();
         closing.cancel();

@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::control::Switchboard;
 use crate::ledger::Cause;
+use crate::semantics::time::Timestamp;
 use crate::store::ledger::LedgerHandle;
 use crate::store::stats::{LATENCY_BOUNDS, OperationSnapshot, Snapshot, TierSnapshot};
 use crate::store::valkey::{ServerInfo, ValkeyHandle};
@@ -24,7 +25,8 @@ pub(super) fn plug_in(switchboard: &Arc<Switchboard>, log: Option<&AccessLog>) {
     let meters = switchboard.opened().meters.clone();
     metrics.register(Box::new(move || tiers(&meters.snapshot())));
     let ledger = switchboard.means().ledger.clone();
-    metrics.register(Box::new(move || of_ledger(&ledger)));
+    let began = crate::clock::now();
+    metrics.register(Box::new(move || of_ledger(&ledger, began)));
     if let Some(log) = log.cloned() {
         metrics.register(Box::new(move || vec![metrics::LOG_DROPPED.sample(&[], log.dropped())]));
     }
@@ -97,11 +99,13 @@ fn latency(operation: &OperationSnapshot) -> Value {
     }
 }
 
-fn of_ledger(ledger: &LedgerHandle) -> Vec<Sample> {
+fn of_ledger(ledger: &LedgerHandle, began: Timestamp) -> Vec<Sample> {
     let seen = ledger.observe();
     #[expect(clippy::cast_precision_loss, reason = "a position's time is below 2^52")]
     let seconds = seen.applied.millis as f64 / 1000.0;
-    let silence = ledger.heard_age(crate::clock::now()).unwrap_or_default();
+    let now = crate::clock::now();
+    // Never heard: silent for as long as it has been listened for.
+    let silence = ledger.heard_age(now).unwrap_or_else(|| now.since(began));
     let mut samples = vec![
         metrics::LEDGER_POSITION.sample(&[], seconds),
         metrics::LEDGER_SILENCE.sample(&[], silence.as_secs_f64()),

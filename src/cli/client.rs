@@ -104,13 +104,6 @@ fn purge_of(purge: &Purge) -> Value {
         content.insert("all".into(), json!(true));
     }
     content.insert("mode".into(), json!(if purge.soft { "soft" } else { "hard" }));
-    if let Some(spread) = purge.spread {
-        let spread = humantime::format_duration(spread).to_string();
-        content.insert("spread".into(), json!(spread));
-    }
-    if purge.wait {
-        content.insert("wait".into(), json!("all"));
-    }
     Value::Object(content)
 }
 
@@ -256,7 +249,7 @@ mod tests {
 
     fn purge(target: Target) -> Purge {
         let admin = admin("");
-        Purge { target, soft: false, hard: false, spread: None, wait: false, admin }
+        Purge { target, soft: false, hard: false, admin }
     }
 
     #[test]
@@ -279,12 +272,8 @@ mod tests {
             assert_eq!(purge_of(&purge(target)), expected);
         }
         let target = Target { all: true, ..Target::default() };
-        let spread = Some(Duration::from_secs(90));
-        let more = Purge { soft: true, spread, wait: true, ..purge(target) };
-        assert_eq!(
-            purge_of(&more),
-            json!({"all": true, "mode": "soft", "spread": "1m 30s", "wait": "all"})
-        );
+        let more = Purge { soft: true, ..purge(target) };
+        assert_eq!(purge_of(&more), json!({"all": true, "mode": "soft"}));
     }
 
     #[test]

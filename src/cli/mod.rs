@@ -202,8 +202,8 @@ Examples:
   larder purge --url '/search?q=tea'            this URL with all its variants
   larder purge --path /products                 with any query
   larder purge --prefix /products/              everything below
-  larder purge --namespace catalog --spread 30s
-  larder purge --all --wait                     until every instance has applied it")]
+  larder purge --namespace catalog              and all below it
+  larder purge --all --soft")]
 pub struct Purge {
     /// What.
     #[command(flatten)]
@@ -214,12 +214,6 @@ pub struct Purge {
     /// Let nobody have it any more [this is the default]
     #[arg(long, conflicts_with = "soft")]
     pub hard: bool,
-    /// Spread the refreshes that follow over this long
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub spread: Option<Duration>,
-    /// Wait until every instance has applied it
-    #[arg(long)]
-    pub wait: bool,
     /// Whom to ask.
     #[command(flatten)]
     pub admin: Admin,
@@ -332,14 +326,12 @@ mod tests {
 
     #[test]
     fn a_purge_names_one_thing_or_several_tags() {
-        let Ok(Command::Ask(Ask::Purge(purge))) =
-            typed("larder purge --tag a --tag b --soft --spread 30s --wait")
+        let Ok(Command::Ask(Ask::Purge(purge))) = typed("larder purge --tag a --tag b --soft")
         else {
             panic!("not a purge")
         };
         assert_eq!(purge.target.tag, ["a", "b"]);
-        assert_eq!((purge.soft, purge.wait), (true, true));
-        assert_eq!(purge.spread, Some(Duration::from_secs(30)));
+        assert!(purge.soft);
     }
 
     #[test]

@@ -73,12 +73,12 @@ fn the_fallback_adds_nothing_to_what_the_origin_says() {
 #[test]
 fn the_command_line_wins_over_the_file() {
     let overrides =
-        Overrides { origin: Some("https://b".into()), listen: Some("0.0.0.0:81".into()) };
+        Overrides { origin: Some("http://b".into()), listen: Some("0.0.0.0:81".into()) };
     let text = format!("listen = \"127.0.0.1:80\"\n{ORIGIN}");
     let (config, _) = Config::load(Some(("proxy.toml", &text)), &overrides, &env).unwrap();
     assert_eq!(config.listen.to_string(), "0.0.0.0:81");
     assert_eq!(config.origin.urls.len(), 1);
-    assert!(config.origin.urls[0].tls && config.origin.urls[0].port == 443);
+    assert!(config.origin.urls[0].port == 80);
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl Kind {
             Self::AddressOrOff => {
                 "an address and port, such as \"127.0.0.1:9090\", or \"off\"".into()
             }
-            Self::OriginUrl => "an http or https URL, such as \"http://127.0.0.1:3000\"".into(),
+            Self::OriginUrl => "an http URL, such as \"http://127.0.0.1:3000\"".into(),
             Self::ValkeyUrl => "a Valkey URL, such as \"valkey://127.0.0.1:6379\"".into(),
             Self::HostPolicy => "\"preserve\", \"origin\", or a host".into(),
             Self::PathPattern => "a path pattern, such as \"/products/{id}\"".into(),
@@ -228,12 +228,12 @@ fn valkey_url(text: &str) -> Result<Secret, Malformed> {
     match scheme {
         "unix" if rest.starts_with('/') => return Ok(Secret::new(text)),
         "unix" => return Err(Malformed::new("an absolute path after unix://")),
-        "valkey" | "valkeys" | "redis" | "rediss" => {}
-        _ => {
-            return Err(Malformed::new(
-                "valkey://, valkeys:// (TLS), redis://, rediss:// or unix://",
-            ));
+        "valkey" | "redis" => {}
+        "valkeys" | "rediss" => {
+            return Err(Malformed::new("valkey://: TLS towards Valkey is not spoken yet")
+                .help("let a TLS proxy on this machine stand in between"));
         }
+        _ => return Err(Malformed::new("valkey://, redis:// or unix://")),
     }
     let authority = rest.split(['/', '?']).next().unwrap_or(rest);
     let server = authority.rsplit_once('@').map_or(authority, |(_, server)| server);

@@ -76,9 +76,9 @@ fn addresses_have_a_port_and_a_cure() {
 fn valkey_urls_keep_their_text_and_their_secret() {
     for text in [
         "valkey://127.0.0.1:6379",
-        "valkeys://user:p%40ss@h:6380/2",
+        "valkey://user:p%40ss@h:6380/2",
         "redis://:pass@[::1]:1/0?protocol=resp3",
-        "rediss://h",
+        "redis://h",
         "unix:///run/valkey.sock",
     ] {
         let Ok(Value::Secret(secret)) = Kind::ValkeyUrl.read(text) else { panic!("{text}") };
@@ -87,6 +87,7 @@ fn valkey_urls_keep_their_text_and_their_secret() {
     let wrong = [
         "",
         "127.0.0.1:6379",
+        "valkeys://hunter2@h",
         "http://hunter2@h",
         "valkey://",
         "valkey://:hunter2@",

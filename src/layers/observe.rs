@@ -189,7 +189,9 @@ impl Seen {
         let duration = self.began.elapsed();
         let (outcome, route) = match &done.handled {
             Some(handled) => (handled.outcome, handled.route.index),
-            None if done.status.is_server_error() => (Outcome::Error, self.watch.fallback),
+            None if done.status.is_server_error() && done.fault != Some("overloaded") => {
+                (Outcome::Error, self.watch.fallback)
+            }
             None => (Outcome::Refused, self.watch.fallback),
         };
         let source = match outcome {

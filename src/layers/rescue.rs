@@ -6,21 +6,22 @@
 //! | malformed or ambiguous request | 400 (417 for an expectation) | `malformed` |
 //! | content stopped arriving / broke off | 408 / 400 | `content` |
 //! | a method not carried here | 405 | `method` |
-//! | target too long | 414 | `target_too_long` |
-//! | fields too many or too large | 431 | `fields_too_large` |
+//! | target too long | 414 | `target-too-long` |
+//! | fields too many or too large | 431 | `fields-too-large` |
 //! | the request came round again | 508 | `loop` |
-//! | only-if-cached, and nothing stored | 504 | `only_if_cached` |
-//! | origin: no connection | 502 | `origin_connect` |
-//! | origin: no connection free | 503 | `origin_busy` |
-//! | origin: no answer in time | 504 | `origin_timeout` |
-//! | origin: broke off | 502 | `origin_broken` |
-//! | origin: not HTTP that can be forwarded | 502 | `origin_malformed` |
+//! | only-if-cached, and nothing stored | 504 | `only-if-cached` |
+//! | origin: no connection | 502 | `origin-connect` |
+//! | origin: no connection free | 503 | `origin-busy` |
+//! | origin: no answer in time | 504 | `origin-timeout` |
+//! | origin: broke off | 502 | `origin-broken` |
+//! | origin: not HTTP that can be forwarded | 502 | `origin-malformed` |
 //! | too much to do | 503 | `overloaded` |
 //! | a bug of ours | 500 | `internal` |
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
@@ -30,8 +31,10 @@ use tower::{Layer, Service};
 
 use super::forward::{ALLOWED, UNKNOWN_EXPECTATION};
 use crate::body::Body;
+use crate::clock;
 use crate::error::{ClientFault, OriginFault, ProxyError};
 use crate::idle::STALLED;
+use crate::semantics::time::Timestamp;
 
 /// In the extensions of a response that was made here, for Cache-Status and the access log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,19 +129,44 @@ where
             }
         };
         Poll::Ready(Ok(result.unwrap_or_else(|error| {
-            log(&error);
+            log(&error, "-");
             respond(&error, *this.version)
         })))
     }
 }
 
-fn log(error: &ProxyError) {
+/// Says that a request of `route` failed. Of many that fail in one second, one is told with the
+/// number of the others: the access log has them all.
+pub fn log(error: &ProxyError, route: &str) {
     match error {
-        ProxyError::Client(_) => tracing::debug!(%error, "request refused"),
+        ProxyError::Client(_) => tracing::debug!(%error, route, "request refused"),
         ProxyError::Origin(_) | ProxyError::Overloaded(_) => {
-            tracing::warn!(%error, "request not answered");
+            if let Some(untold) = TOLD.turn(clock::now()) {
+                tracing::warn!(%error, route, untold, "request not answered");
+            }
         }
-        ProxyError::Ours(_) => tracing::error!(%error, "a bug"),
+        ProxyError::Ours(_) => tracing::error!(%error, route, "a bug"),
+    }
+}
+
+static TOLD: Told = Told { last: AtomicU64::new(0), untold: AtomicU64::new(0) };
+
+/// Lets one event a second through.
+struct Told {
+    /// Second in which one was told last.
+    last: AtomicU64,
+    untold: AtomicU64,
+}
+
+impl Told {
+    /// How many were not told since the last one that was; `None` if this is not told either.
+    fn turn(&self, now: Timestamp) -> Option<u64> {
+        let second = now.as_millis() / 1000;
+        if self.last.swap(second, Ordering::Relaxed) == second {
+            self.untold.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(self.untold.swap(0, Ordering::Relaxed))
     }
 }
 
@@ -210,10 +238,10 @@ fn client(fault: &ClientFault) -> Answer {
             with(StatusCode::METHOD_NOT_ALLOWED, "method", "The method is not allowed here.")
         }
         ClientFault::FieldsTooLarge(what) => {
-            with(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "fields_too_large", what)
+            with(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "fields-too-large", what)
         }
         ClientFault::TargetTooLong => {
-            with(StatusCode::URI_TOO_LONG, "target_too_long", "The request target is too long.")
+            with(StatusCode::URI_TOO_LONG, "target-too-long", "The request target is too long.")
         }
         ClientFault::Content(STALLED) => {
             with(StatusCode::REQUEST_TIMEOUT, "content", "The request's content stopped arriving.")
@@ -226,7 +254,7 @@ fn client(fault: &ClientFault) -> Answer {
         }
         ClientFault::OnlyIfCached => with(
             StatusCode::GATEWAY_TIMEOUT,
-            "only_if_cached",
+            "only-if-cached",
             "Nothing stored satisfies only-if-cached.",
         ),
     }
@@ -235,26 +263,26 @@ fn client(fault: &ClientFault) -> Answer {
 const fn origin(fault: &OriginFault) -> Answer {
     match fault {
         OriginFault::Connect(_) => {
-            with(StatusCode::BAD_GATEWAY, "origin_connect", "The origin cannot be reached.")
+            with(StatusCode::BAD_GATEWAY, "origin-connect", "The origin cannot be reached.")
         }
         OriginFault::Busy(_) => with(
             StatusCode::SERVICE_UNAVAILABLE,
-            "origin_busy",
+            "origin-busy",
             "No connection to the origin became free in time.",
         ),
         OriginFault::Timeout(_) => with(
             StatusCode::GATEWAY_TIMEOUT,
-            "origin_timeout",
+            "origin-timeout",
             "The origin did not answer in time.",
         ),
         OriginFault::Broken(_) => with(
             StatusCode::BAD_GATEWAY,
-            "origin_broken",
+            "origin-broken",
             "The exchange with the origin broke off.",
         ),
         OriginFault::Malformed(_) => with(
             StatusCode::BAD_GATEWAY,
-            "origin_malformed",
+            "origin-malformed",
             "The origin's response cannot be forwarded.",
         ),
     }
@@ -275,15 +303,15 @@ mod tests {
             (ClientFault::Content(STALLED).into(), 408, "content"),
             (ClientFault::Content("it broke off").into(), 400, "content"),
             (ClientFault::Method("TRACE".into()).into(), 405, "method"),
-            (ClientFault::TargetTooLong.into(), 414, "target_too_long"),
-            (ClientFault::FieldsTooLarge("too many").into(), 431, "fields_too_large"),
+            (ClientFault::TargetTooLong.into(), 414, "target-too-long"),
+            (ClientFault::FieldsTooLarge("too many").into(), 431, "fields-too-large"),
             (ClientFault::Loop.into(), 508, "loop"),
-            (ClientFault::OnlyIfCached.into(), 504, "only_if_cached"),
-            (OriginFault::Connect("10.0.0.7 refused".into()).into(), 502, "origin_connect"),
-            (OriginFault::Busy(second).into(), 503, "origin_busy"),
-            (OriginFault::Timeout(second).into(), 504, "origin_timeout"),
-            (OriginFault::Broken("10.0.0.7 reset".into()).into(), 502, "origin_broken"),
-            (OriginFault::Malformed("secret").into(), 502, "origin_malformed"),
+            (ClientFault::OnlyIfCached.into(), 504, "only-if-cached"),
+            (OriginFault::Connect("10.0.0.7 refused".into()).into(), 502, "origin-connect"),
+            (OriginFault::Busy(second).into(), 503, "origin-busy"),
+            (OriginFault::Timeout(second).into(), 504, "origin-timeout"),
+            (OriginFault::Broken("10.0.0.7 reset".into()).into(), 502, "origin-broken"),
+            (OriginFault::Malformed("secret").into(), 502, "origin-malformed"),
             (ProxyError::Overloaded("secret"), 503, "overloaded"),
             (ProxyError::Ours("secret"), 500, "internal"),
         ]

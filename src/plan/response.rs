@@ -73,8 +73,9 @@ pub fn settle(asked: &Asked<'_>, answer: &Answer<'_>) -> Outcome {
         return Outcome::PassOn(NotShared::Endless);
     }
     match times(asked, answer.status, answer.headers, &control, answer.received) {
-        Some(times) => Outcome::Store(times),
-        None => Outcome::PassOn(NotShared::Forbidden(NotStorable::NoFreshness)),
+        // What may neither be served nor validated later is not worth keeping.
+        Some(times) if times.keep_until > answer.received => Outcome::Store(times),
+        _ => Outcome::PassOn(NotShared::Forbidden(NotStorable::NoFreshness)),
     }
 }
 

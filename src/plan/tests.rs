@@ -277,7 +277,8 @@ fn the_origin_wins_where_it_speaks_and_the_route_where_it_is_silent() {
         (&by_origin, 200, Some("max-age=10, must-revalidate"), Some((10, 10, 10))),
         (&by_origin, 200, Some("s-maxage=10"), Some((10, 10, 10))),
         (&by_origin, 200, Some("s-maxage=10, stale-if-error=7"), Some((10, 10, 17))),
-        (&by_origin, 200, Some("no-cache, max-age=10"), Some((0, 0, 0))),
+        (&by_origin, 200, Some("no-cache, max-age=10"), None),
+        (&rfc, 200, Some("max-age=0"), None),
         (&by_route, 200, Some("max-age=10"), Some((60, 600, 4200))),
         (&by_route, 200, Some("max-age=10, must-revalidate"), Some((60, 600, 4200))),
         (&by_origin, 404, None, Some((5, 5, 3605))),
@@ -289,6 +290,12 @@ fn the_origin_wins_where_it_speaks_and_the_route_where_it_is_silent() {
         let headers: Vec<_> = control.map(|c| ("cache-control", c)).into_iter().collect();
         assert_eq!(windows(settled(route, status, &headers)), expected, "{status} {control:?}");
     }
+}
+
+#[test]
+fn what_must_be_validated_each_time_is_kept_to_be_validated() {
+    let headers = [("cache-control", "no-cache"), ("etag", "\"1\"")];
+    assert_eq!(windows(settled(&route(), 200, &headers)), Some((0, 0, 0)));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use super::meter::{COARSE, FINE, Histogram, Lanes, count};
-use super::outcome::{Cause, OriginResult, Outcome, RefreshResult, Source};
+use super::outcome::{OriginResult, Outcome, RefreshResult, Source};
 use super::scrape::{Kind, Metric, Sample, Scrape, page};
 
 macro_rules! table {
@@ -48,7 +48,7 @@ table! {
     ORIGIN_SAVED: Counter "larder_origin_time_saved_seconds_total" ["route"]
         "Time the origin would have worked for requests that were answered without it.";
     FILLS: Counter "larder_fills_total" ["route"]
-        "Fetches from the origin meant for the store.";
+        "Responses fetched from the origin and stored.";
     COLLAPSED: Counter "larder_collapsed_waiters_total" ["route"]
         "Requests that waited for somebody else's fill instead of asking the origin.";
     REFRESHES: Counter "larder_refreshes_total" ["route", "result"]
@@ -110,7 +110,6 @@ pub struct Metrics {
     started_at: f64,
     routes: ArcSwap<Vec<Arc<RouteMeter>>>,
     requests: Lanes<RequestLane>,
-    invalidations: [AtomicU64; Cause::ALL.len()],
     soft_purges: AtomicU64,
     hard_purges: AtomicU64,
     plugged: Mutex<Vec<Box<dyn Scrape + Send + Sync>>>,
@@ -182,7 +181,6 @@ impl Metrics {
             started_at: since_epoch(),
             routes: ArcSwap::default(),
             requests: Lanes::default(),
-            invalidations: Default::default(),
             soft_purges: AtomicU64::new(0),
             hard_purges: AtomicU64::new(0),
             plugged: Mutex::default(),
@@ -243,7 +241,7 @@ impl Metrics {
         });
     }
 
-    /// A fill began.
+    /// A fill was stored.
     pub fn fill(&self, route: usize) {
         self.with(route, |meter| count(&meter.fills));
     }
@@ -261,11 +259,6 @@ impl Metrics {
     /// An entry was served stale because the origin failed.
     pub fn stale_if_error(&self, route: usize) {
         self.with(route, |meter| count(&meter.stale_if_error));
-    }
-
-    /// Something was invalidated.
-    pub fn invalidation(&self, cause: Cause) {
-        count(&self.invalidations[cause as usize]);
     }
 
     /// A purge was asked of this process.
@@ -307,10 +300,6 @@ impl Metrics {
         for source in Source::ALL {
             let all = self.requests.iter().map(|lane| &lane.durations[source as usize]);
             out.push(REQUEST_DURATION.sample(&[source.as_str()], Histogram::read_all(all)));
-        }
-        for cause in Cause::ALL {
-            let value = self.invalidations[cause as usize].load(Relaxed);
-            out.push(INVALIDATIONS.sample(&[cause.as_str()], value));
         }
         // Ended first: a request that ends in between must not make the difference negative.
         let ended = self.requests.sum(|lane| lane.ended.load(Relaxed));
@@ -430,7 +419,6 @@ mod tests {
         metrics.collapsed(0);
         metrics.refresh(0, RefreshResult::Confirmed);
         metrics.stale_if_error(0);
-        metrics.invalidation(Cause::Write);
         metrics.purge(true);
         for line in [
             "larder_origin_requests_total{route=\"r\",result=\"failed\"}",
@@ -439,7 +427,6 @@ mod tests {
             "larder_collapsed_waiters_total{route=\"r\"}",
             "larder_refreshes_total{route=\"r\",result=\"confirmed\"}",
             "larder_stale_if_error_total{route=\"r\"}",
-            "larder_invalidations_total{cause=\"write\"}",
             "larder_purges_total{mode=\"soft\"}",
         ] {
             assert_eq!(value(&metrics, line), 1.0, "{line}");

@@ -125,22 +125,6 @@ labels! {
     }
 }
 
-labels! {
-    /// Why something was invalidated.
-    Cause {
-        /// An unsafe request went through this process.
-        Write = "write",
-        /// The second invalidation, a settle window after a write.
-        Settle = "settle",
-        /// An announced write whose process did not close it before its deadline.
-        Intent = "intent",
-        /// A person or a program asked for it.
-        Purge = "purge",
-        /// A record that another process, or the backend itself, appended.
-        Elsewhere = "elsewhere",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

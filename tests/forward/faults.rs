@@ -16,11 +16,11 @@ async fn an_origin_that_is_down_is_a_502() {
     let reply = proxy.get("/").await;
     assert_eq!(reply.status, 502);
     let problem = reply.problem();
-    assert_eq!((&problem["fault"], &problem["status"]), (&"origin_connect".into(), &502.into()));
+    assert_eq!((&problem["fault"], &problem["status"]), (&"origin-connect".into(), &502.into()));
     assert!(!reply.text().contains("127.0.0.1"), "{}", reply.text());
     // A write that cannot be sent is answered the same way.
     let post = "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhello";
-    assert_eq!(proxy.tell(post).await.problem()["fault"], "origin_connect");
+    assert_eq!(proxy.tell(post).await.problem()["fault"], "origin-connect");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,7 +30,7 @@ async fn an_origin_that_hangs_is_a_504() {
     settings.origin.timeout = Duration::from_millis(300);
     let proxy = Proxy::with(settings);
     let reply = proxy.get("/").await;
-    assert_eq!((reply.status, &reply.problem()["fault"]), (504, &"origin_timeout".into()));
+    assert_eq!((reply.status, &reply.problem()["fault"]), (504, &"origin-timeout".into()));
     eventually("it is left", || origin.open() == 0).await;
     assert_eq!(origin.received().len(), 1, "asked once");
 }
@@ -40,7 +40,7 @@ async fn a_safe_request_is_asked_once_more_and_a_write_never() {
     let origin = Origin::start(|_| vec![Step::Close]).await;
     let proxy = Proxy::start(&origin);
     let reply = proxy.get("/").await;
-    assert_eq!((reply.status, &reply.problem()["fault"]), (502, &"origin_broken".into()));
+    assert_eq!((reply.status, &reply.problem()["fault"]), (502, &"origin-broken".into()));
     assert_eq!(origin.received().len(), 2);
     for request in [
         "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhello",
@@ -48,7 +48,7 @@ async fn a_safe_request_is_asked_once_more_and_a_write_never() {
         "GET / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhello",
     ] {
         let before = origin.received().len();
-        assert_eq!(proxy.tell(request).await.problem()["fault"], "origin_broken", "{request}");
+        assert_eq!(proxy.tell(request).await.problem()["fault"], "origin-broken", "{request}");
         assert_eq!(origin.received().len(), before + 1, "{request}");
     }
 }
@@ -76,7 +76,7 @@ async fn a_response_that_is_not_plain_http_is_a_502_and_its_connection_not_used_
         let proxy = Proxy::start(&origin);
         let reply = proxy.get("/").await;
         assert_eq!(reply.status, 502, "{response:?}: {reply:?}");
-        assert_eq!(reply.problem()["fault"], "origin_malformed", "{response:?}");
+        assert_eq!(reply.problem()["fault"], "origin-malformed", "{response:?}");
         assert_eq!(origin.received().len(), 1, "{response:?}: asked once");
     }
 }

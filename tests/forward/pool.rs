@@ -57,7 +57,7 @@ async fn who_waits_too_long_for_a_connection_is_told_to_come_back() {
     eventually("the slow one is in progress", || origin.received().len() == 1).await;
     let reply = proxy.get("/").await;
     assert_eq!((reply.status, reply.field("retry-after")), (503, vec!["1"]));
-    assert_eq!(reply.problem()["fault"], "origin_busy");
+    assert_eq!(reply.problem()["fault"], "origin-busy");
     go.notify_one();
     assert_eq!(slow.reply().await.text(), "slow");
     assert_eq!(proxy.get("/").await.status, 200);

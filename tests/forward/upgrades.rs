@@ -103,9 +103,9 @@ async fn a_101_unasked_or_to_something_else_is_no_answer() {
     .await;
     let proxy = Proxy::start(&origin);
     let unasked = proxy.get("/").await;
-    assert_eq!((unasked.status, &unasked.problem()["fault"]), (502, &"origin_malformed".into()));
+    assert_eq!((unasked.status, &unasked.problem()["fault"]), (502, &"origin-malformed".into()));
     let other = proxy.tell(ASK).await;
-    assert_eq!((other.status, &other.problem()["fault"]), (502, &"origin_malformed".into()));
+    assert_eq!((other.status, &other.problem()["fault"]), (502, &"origin-malformed".into()));
     eventually("no connection is kept", || origin.open() == 0).await;
 }
 
@@ -120,7 +120,7 @@ async fn a_tunnel_counts_as_a_connection_to_the_origin() {
     client.send(ASK).await;
     assert_eq!(client.head().await.split(' ').nth(1), Some("101"));
     let reply = proxy.get("/").await;
-    assert_eq!((reply.status, &reply.problem()["fault"]), (503, &"origin_busy".into()));
+    assert_eq!((reply.status, &reply.problem()["fault"]), (503, &"origin-busy".into()));
     drop(client);
     eventually("the tunnel is gone", || origin.open() == 0).await;
     assert_eq!(proxy.get("/").await.status, 200);

@@ -96,8 +96,7 @@ pub(super) static STORE_KNOBS: &[Knob] = &[
         key: "valkey",
         kind: Kind::ValkeyUrl,
         preset: Unset("\"valkey://127.0.0.1:6379\""),
-        says: "URL of Valkey (valkey://, valkeys:// with TLS, redis://, rediss://, unix://); \
-               absent: entries live in this process alone.",
+        says: "URL of Valkey (valkey://, redis:// or unix://); absent: entries live in this process alone.",
         turn: "Give it as soon as there is more than one process, or if entries shall outlive a \
                restart.",
     },

@@ -64,7 +64,11 @@ pub fn shared(
     let entry = &shared.entry;
     let times = &entry.response.times;
     let body = || Body::streaming(reader);
-    let response = answer(asked, shared.head.status, &shared.head.headers, body, times, now);
+    let mut response = answer(asked, shared.head.status, &shared.head.headers, body, times, now);
+    if !shared.stored {
+        // An error is nobody's to reuse: it has the age that the origin gave it, if any.
+        response.headers_mut().remove(AGE);
+    }
     let collapsed = asker == Asker::Other;
     let status = CacheStatus {
         fwd: Some(reason.forwarded()),

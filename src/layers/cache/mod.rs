@@ -49,7 +49,7 @@ use crate::layers::handled::{Handled, attach};
 use crate::layers::rescue::{self, Rescued};
 use crate::plan::request::admit;
 use crate::plan::{Admission, FetchReason, Plan};
-use crate::semantics::cache_status::CacheStatus;
+use crate::semantics::cache_status::{CacheStatus, Forwarded};
 use crate::semantics::time::Timestamp;
 use crate::store::ledger::LedgerHandle;
 use crate::store::{Record, Store};
@@ -90,8 +90,9 @@ pub struct Means {
     pub lease: Duration,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// Authority of the last request that was not a hit in memory: for questions that name none.
-    pub host: Arc<ArcSwapOption<String>>,
+    /// Scheme and authority of the last request that was not a hit in memory: for questions that
+    /// name none.
+    pub last: Arc<ArcSwapOption<String>>,
     /// What time it is.
     pub clock: fn() -> Timestamp,
 }
@@ -117,7 +118,7 @@ impl Means {
             retry_after: config.origin.retry_after,
             lease: config.store.lease,
             metrics,
-            host: Arc::default(),
+            last: Arc::default(),
             clock: crate::clock::now,
         }
     }
@@ -130,20 +131,24 @@ impl Means {
         Self {
             flights: Arc::clone(&self.flights),
             fill_budget: Arc::clone(&self.fill_budget),
-            host: Arc::clone(&self.host),
+            last: Arc::clone(&self.last),
             ..Self::new(config, store, ledger, metrics)
         }
     }
 
-    /// Authority of the last request that was not a hit in memory.
-    pub fn last_host(&self) -> Option<String> {
-        self.host.load().as_ref().map(|host| String::clone(host))
+    /// `scheme://authority` of the last request that was not a hit in memory.
+    pub fn last_place(&self) -> Option<String> {
+        self.last.load().as_ref().map(|place| String::clone(place))
     }
 
-    fn note_host(&self, uri: &http::Uri) {
-        let Some(authority) = uri.authority() else { return };
-        if self.host.load().as_ref().is_none_or(|host| **host != authority.as_str()) {
-            self.host.store(Some(Arc::new(authority.to_string())));
+    fn note_place(&self, uri: &http::Uri) {
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return };
+        let is_it = |place: &String| {
+            let rest = place.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
+            rest == Some(authority.as_str())
+        };
+        if !self.last.load().as_ref().is_some_and(|place| is_it(place)) {
+            self.last.store(Some(Arc::new(format!("{scheme}://{authority}"))));
         }
     }
 
@@ -253,12 +258,13 @@ impl<S: Origin> Service<Request<Body>> for Cache<S> {
             Admission::Write => {
                 let (means, inner) = (Arc::clone(means), inner.clone());
                 let known = Arc::clone(&route);
-                waiting(known, write::carry_out(means, inner, route, captures, request))
+                let write = write::carry_out(means, inner, route, captures, request);
+                waiting((known, Forwarded::Method), write)
             }
             Admission::Pass(reason) => {
                 let known = Arc::clone(&route);
                 waiting(
-                    known,
+                    (known, reason.forwarded()),
                     pass::send_on(Arc::clone(means), inner.clone(), route, request, reason),
                 )
             }
@@ -274,25 +280,27 @@ impl<S: Origin> Service<Request<Body>> for Cache<S> {
 
 /// A failure below is answered here, where the route is known; the table is `rescue`'s.
 fn waiting(
-    route: Arc<Route>,
+    (route, forwarded): (Arc<Route>, Forwarded),
     future: impl Future<Output = Result<Response<Body>, ProxyError>> + Send + 'static,
 ) -> Answering {
-    let future = async move { Ok(future.await.unwrap_or_else(|error| failed(route, &error))) };
+    let future =
+        async move { Ok(future.await.unwrap_or_else(|error| failed(route, forwarded, &error))) };
     Answering(State::Waiting(Box::pin(future)))
 }
 
-fn failed(route: Arc<Route>, error: &ProxyError) -> Response<Body> {
-    tracing::warn!(%error, route = &*route.name, "request not answered");
+fn failed(route: Arc<Route>, forwarded: Forwarded, error: &ProxyError) -> Response<Body> {
+    rescue::log(error, &route.name);
     let response = rescue::respond(error, Version::HTTP_11);
     let reason = response.extensions().get::<Rescued>().map_or("error", |r| r.fault);
-    let cache_status = CacheStatus {
-        fwd: Some(crate::semantics::cache_status::Forwarded::Miss),
-        detail: Some(reason.into()),
-        ..CacheStatus::default()
-    };
+    let cache_status =
+        CacheStatus { fwd: Some(forwarded), detail: Some(reason.into()), ..CacheStatus::default() };
     let handled = Handled {
         route,
-        outcome: Outcome::Error,
+        outcome: if matches!(error, ProxyError::Client(_)) {
+            Outcome::Refused
+        } else {
+            Outcome::Error
+        },
         reason,
         cache_status,
         origin_time: None,
@@ -309,10 +317,12 @@ fn answer<S: Origin>(means: &Arc<Means>, inner: &S, asked: Asked) -> Answering {
         let response = deliver::entry(&asked, entry, Served::Hit, now);
         return Answering::ready(response);
     }
-    means.note_host(&asked.uri);
+    means.note_place(&asked.uri);
     let route = Arc::clone(&asked.route);
     let (means, inner) = (Arc::clone(means), inner.clone());
-    waiting(route, async move { settle(&means, &inner, Arc::new(asked), looked).await })
+    waiting((route, Forwarded::UriMiss), async move {
+        settle(&means, &inner, Arc::new(asked), looked).await
+    })
 }
 
 /// Looks, acts, and looks again if what it waited for was not for this request.

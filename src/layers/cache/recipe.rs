@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::response::Parts;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Means;
 use super::asked::Asked;
@@ -131,6 +131,7 @@ impl Recipe<'_> {
         let limit = self.asked.route.max_tags;
         merge(&mut entry.tags, tags::from_headers(headers, limit).unwrap_or_default());
         tags::strip(&mut entry.response.headers);
+        compact(&mut entry.response.headers);
         date(&mut entry.response.headers, moment.received);
         entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags);
         entry.response.times = times;
@@ -166,7 +167,19 @@ fn merge(tags: &mut Vec<Box<str>>, more: Vec<Box<str>>) {
 fn stored_headers(headers: &HeaderMap) -> HeaderMap {
     let mut stored = storable_headers(headers);
     tags::strip(&mut stored);
+    compact(&mut stored);
     stored
+}
+
+/// Gives every value memory of its own: as it came it is a window on the buffer that the head was
+/// read into, and would keep that for as long as the entry lives.
+fn compact(headers: &mut HeaderMap) {
+    for value in headers.values_mut() {
+        if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
+            copy.set_sensitive(value.is_sensitive());
+            *value = copy;
+        }
+    }
 }
 
 /// RFC 9110 §6.6.1: a recipient with a clock that stores a response without Date appends one.

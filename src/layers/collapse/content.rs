@@ -200,7 +200,8 @@ impl Content {
         }
         match state.pieces.len() {
             0 => Some(Bytes::new()),
-            1 => state.pieces.front().cloned(),
+            // Copied: a piece is a window on the buffer that it was read into, and would keep that.
+            1 => state.pieces.front().map(|piece| Bytes::copy_from_slice(piece)),
             _ => {
                 let mut all = Vec::with_capacity(usize::try_from(state.arrived).unwrap_or(0));
                 state.pieces.iter().for_each(|p| all.extend_from_slice(p));
