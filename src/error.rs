@@ -61,6 +61,10 @@ pub enum OriginFault {
     /// The connection broke before the response head was complete; outcome unknown. 502.
     #[error("the exchange broke off: {0}")]
     Broken(String),
+    /// It answered somebody else with this error, which is not for everybody: the same status,
+    /// without its words.
+    #[error("it answered {0}")]
+    Answered(u16),
     /// The response is not HTTP we can forward. 502.
     #[error("the response is malformed: {0}")]
     Malformed(&'static str),

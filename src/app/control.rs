@@ -85,6 +85,7 @@ impl Switchboard {
                 "wait \"all\" is not supported yet: the receipt names the instance that was asked",
             ));
         }
+        let names: Vec<Name> = names.into_iter().map(|name| self.at_our_door(name)).collect();
         let (mode, told) = match mode {
             PurgeMode::Hard => (LedgerMode::Hard, Mode::Hard),
             PurgeMode::Soft => (LedgerMode::Soft, Mode::Soft),
@@ -117,6 +118,19 @@ impl Switchboard {
             url.push_str(&query);
         }
         Some(url)
+    }
+
+    /// A place on a host, without our own listener's port: it is in no entry's place.
+    fn at_our_door(&self, name: Name) -> Name {
+        let moved = |text: &str| {
+            let (host, rest) = split_host(text);
+            host.map(|host| format!("//{}{rest}", self.without_own_port(host)).into_boxed_str())
+        };
+        match name {
+            Name::Path(text) => Name::Path(moved(&text).unwrap_or(text)),
+            Name::Prefix(text) => Name::Prefix(moved(&text).unwrap_or(text)),
+            other => other,
+        }
     }
 
     fn route(&self, host: &str, path: &str) -> Arc<Route> {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | the client listener closes | no new work |
 //! | requests in flight finish, up to `limits.drain_timeout` | nobody is cut off who can be served |
+//! | writes whose clients have left finish, and the ledger gets what it is owed | no invalidation is lost |
 //! | the admin listener closes | it answers `/livez` while the rest drains |
 //! | the access log is flushed | its last lines are about the drain |
 
@@ -38,6 +39,9 @@ use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::Metrics;
 
 use control::Switchboard;
+
+/// How long writes whose clients have left, and what is owed to the ledger, may take at the end.
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// How long the access log may take to be written out at the end.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
@@ -195,6 +199,9 @@ impl App {
             told.drain();
         };
         let report = server::serve(listener, current, &config.limits, shutdown).await;
+        if !switchboard.means().settled(SETTLING).await {
+            tracing::warn!("writes were cut off, or invalidations are still owed to the ledger");
+        }
         hangups.abort();
         closing.cancel();
         if let Some(admin) = admin {

@@ -68,6 +68,8 @@ pub struct Place<'a> {
     pub namespace: &'a Arc<str>,
     /// Version of the namespace.
     pub version: Position,
+    /// [`tags::stamp`] of the route: an entry that was tagged by other rules is not found.
+    pub tags: [u8; 8],
 }
 
 impl Key {
@@ -92,6 +94,7 @@ impl Key {
         parts.push(Kind::Route, place.route.as_bytes());
         parts.push(Kind::Namespace, place.namespace.as_bytes());
         parts.push(Kind::Version, &position_bytes(place.version));
+        parts.push(Kind::Tags, &place.tags);
         parts.push(Kind::Scheme, scheme.as_bytes());
         parts.push(Kind::Authority, authority.as_bytes());
         parts.push(Kind::Path, uri.path().as_bytes());
@@ -187,6 +190,7 @@ enum Kind {
     Route = b'r',
     Namespace = b'n',
     Version = b'@',
+    Tags = b't',
     Scheme = b's',
     Authority = b'a',
     Path = b'p',

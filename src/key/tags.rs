@@ -93,6 +93,20 @@ pub fn needs_json(templates: &[Template]) -> bool {
     templates.iter().flat_map(|t| &t.parts).any(|part| matches!(part, Part::Json(_)))
 }
 
+/// What tells a route's rules for tags from others. Part of the key: when the rules change, entries
+/// that the new tags do not reach must not be found any more.
+pub fn stamp(templates: &[Template], max_tags: usize) -> [u8; 8] {
+    let mut hasher = blake3::Hasher::new();
+    for template in templates {
+        let text = template.to_string();
+        hasher.update(&text.len().to_be_bytes()).update(text.as_bytes());
+    }
+    hasher.update(&max_tags.to_be_bytes());
+    let mut stamp = [0; 8];
+    hasher.finalize_xof().fill(&mut stamp);
+    stamp
+}
+
 /// Tags that the origin sent along.
 pub fn from_headers(headers: &HeaderMap, max_tags: usize) -> Result<Vec<Box<str>>, TagFault> {
     let mut tags = Tags::new(max_tags);

@@ -48,7 +48,8 @@ impl Asked {
 
     fn key(&self, rules: &KeyRules) -> Key {
         let (route, namespace) = (Arc::from(self.route), Arc::from(self.namespace));
-        let place = Place { route: &route, namespace: &namespace, version: self.version };
+        let place =
+            Place { route: &route, namespace: &namespace, version: self.version, tags: [0; 8] };
         Key::primary(&place, rules, &self.uri(), &self.headers())
     }
 }

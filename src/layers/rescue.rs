@@ -14,6 +14,7 @@
 //! | origin: no connection free | 503 | `origin-busy` |
 //! | origin: no answer in time | 504 | `origin-timeout` |
 //! | origin: broke off | 502 | `origin-broken` |
+//! | origin: an error that was for somebody else | the same | `origin-error` |
 //! | origin: not HTTP that can be forwarded | 502 | `origin-malformed` |
 //! | too much to do | 503 | `overloaded` |
 //! | a bug of ours | 500 | `internal` |
@@ -260,7 +261,7 @@ fn client(fault: &ClientFault) -> Answer {
     }
 }
 
-const fn origin(fault: &OriginFault) -> Answer {
+fn origin(fault: &OriginFault) -> Answer {
     match fault {
         OriginFault::Connect(_) => {
             with(StatusCode::BAD_GATEWAY, "origin-connect", "The origin cannot be reached.")
@@ -279,6 +280,11 @@ const fn origin(fault: &OriginFault) -> Answer {
             StatusCode::BAD_GATEWAY,
             "origin-broken",
             "The exchange with the origin broke off.",
+        ),
+        OriginFault::Answered(status) => with(
+            StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY),
+            "origin-error",
+            "The origin failed.",
         ),
         OriginFault::Malformed(_) => with(
             StatusCode::BAD_GATEWAY,

@@ -175,10 +175,19 @@ pub enum Outcome {
     Renew(Times),
     /// 304, but not to what we asked about (RFC 9111 §4.3.4): ask again without a condition.
     AskAgain,
-    /// An error of the origin's: whoever has something stale may serve it; the others share this.
-    Error,
+    /// An error of the origin's: whoever has something stale may serve it. Who may have this.
+    Error(Audience),
     /// For the one who asked; why it is not stored.
     PassOn(NotShared),
+}
+
+/// Who may have an error's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// All who wait.
+    Waiters,
+    /// The one who asked: it is marked so, or was made for credentials. The others get its status.
+    Asker,
 }
 
 /// Why a response is not stored.
@@ -201,9 +210,29 @@ pub enum NotShared {
 }
 
 impl NotShared {
-    /// Is it because of who asked, or how, and not because of what came back?
-    pub const fn is_the_askers(self) -> bool {
-        matches!(self, Self::Forbidden(NotStorable::Authorization | NotStorable::RequestNoStore))
+    /// Does it say anything about what others would get for the same key? Not if it is because of
+    /// who asked, or how, or because of other variants.
+    pub const fn is_about_the_key(self) -> bool {
+        !matches!(
+            self,
+            Self::TooManyVariants
+                | Self::Forbidden(NotStorable::Authorization | NotStorable::RequestNoStore)
+        )
+    }
+
+    /// Is it the origin's policy, and likely that of the whole route?
+    pub const fn is_policy(self) -> bool {
+        matches!(
+            self,
+            Self::Endless
+                | Self::Forbidden(
+                    NotStorable::Private
+                        | NotStorable::NoStore
+                        | NotStorable::SetCookie
+                        | NotStorable::VaryStar
+                        | NotStorable::VaryOnCredentials
+                )
+        )
     }
 
     /// For logs and `Cache-Status`.

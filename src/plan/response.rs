@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
-use super::{NotShared, Outcome};
+use super::{Audience, NotShared, Outcome};
 use crate::config::{Authority, Freshness, Route};
 use crate::key::Digest;
 use crate::semantics::cache_control::CacheControl;
@@ -16,7 +16,7 @@ use crate::semantics::storable::{Allowance, NotStorable, storable};
 use crate::semantics::stored::{StoredResponse, Times};
 use crate::semantics::time::Timestamp;
 use crate::semantics::validation::{confirms, freshen, has_validator};
-use crate::semantics::{age, targeted};
+use crate::semantics::{age, targeted, vary};
 
 /// An entry with a validator is kept this much longer than it may be served, since asking whether
 /// it still stands costs the origin less than asking for it.
@@ -60,8 +60,12 @@ pub fn settle(asked: &Asked<'_>, answer: &Answer<'_>) -> Outcome {
         return settle_not_modified(asked, answer);
     }
     let control = targeted::effective(answer.headers);
-    if let Err(why) = may_store(asked, answer, &control) {
-        return refuse(answer, &control, why);
+    let storable = may_store(asked, answer, &control);
+    if is_failure(answer.status) && !is_meant_to_last(answer, &control, storable) {
+        return Outcome::Error(audience(asked, answer, &control, storable));
+    }
+    if let Err(why) = storable {
+        return Outcome::PassOn(NotShared::Forbidden(why));
     }
     if answer.length.is_some_and(|length| length > asked.route.max_entry) {
         return Outcome::PassOn(NotShared::TooLarge);
@@ -88,6 +92,10 @@ fn settle_not_modified(asked: &Asked<'_>, answer: &Answer<'_>) -> Outcome {
         return Outcome::AskAgain;
     }
     let merged = freshen(&stored.headers, answer.headers);
+    // Under another Vary it belongs under another key, and only a whole response goes there.
+    if vary::parse(&merged) != vary::parse(&stored.headers) {
+        return Outcome::AskAgain;
+    }
     let control = targeted::effective(&merged);
     let renewed = Answer { status: stored.status, headers: &merged, ..*answer };
     if let Err(why) = may_store(asked, &renewed, &control) {
@@ -117,20 +125,45 @@ fn may_store(
 fn keyed(route: &Route) -> Vec<HeaderName> {
     let mut keyed = route.key.headers.clone();
     if !route.key.cookies.is_empty() {
-        keyed.push(http::header::COOKIE);
+        keyed.push(COOKIE);
     }
     keyed
 }
 
-/// An error that nobody claimed as private is shared with those who asked at the same time, and
-/// may be covered by something stale: a failing origin is not asked once per waiter.
-fn refuse(answer: &Answer<'_>, control: &CacheControl, why: NotStorable) -> Outcome {
-    let error = answer.status.is_server_error() && answer.status != StatusCode::NOT_IMPLEMENTED;
-    let personal = control.is_private()
+/// The origin failed at what it was asked to do; 501 says that it never will.
+fn is_failure(status: StatusCode) -> bool {
+    status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
+}
+
+/// Does the origin itself say for how long its error holds?
+fn is_meant_to_last(
+    answer: &Answer<'_>,
+    control: &CacheControl,
+    storable: Result<(), NotStorable>,
+) -> bool {
+    let lifetime = explicit_lifetime(control, answer.headers, answer.received);
+    storable.is_ok() && lifetime.is_some_and(|lifetime| !lifetime.is_zero())
+}
+
+/// An error that nobody claimed is shared with those who asked at the same time: a failing origin is
+/// not asked once per waiter.
+fn audience(
+    asked: &Asked<'_>,
+    answer: &Answer<'_>,
+    control: &CacheControl,
+    storable: Result<(), NotStorable>,
+) -> Audience {
+    let claimed = control.is_private()
         || control.no_store
-        || answer.headers.contains_key(http::header::SET_COOKIE)
-        || !matches!(why, NotStorable::NoFreshness | NotStorable::StatusNotUnderstood);
-    if error && !personal { Outcome::Error } else { Outcome::PassOn(NotShared::Forbidden(why)) }
+        || answer.headers.contains_key(SET_COOKIE)
+        || !matches!(
+            storable,
+            Ok(()) | Err(NotStorable::NoFreshness | NotStorable::StatusNotUnderstood)
+        );
+    // Nobody says that it does not depend on who asked.
+    let credentials =
+        asked.headers.contains_key(COOKIE) || asked.headers.contains_key(AUTHORIZATION);
+    if claimed || credentials { Audience::Asker } else { Audience::Waiters }
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
@@ -233,7 +266,8 @@ impl Window<'_> {
     /// The route's hard expiry; never before the soft one. Errors have none: what is negative is
     /// not worth being stale.
     fn configured_hard(&self) -> Timestamp {
-        let hard = self.freshness.hard_ttl.filter(|_| !self.status.is_client_error());
+        let error = self.status.is_client_error() || self.status.is_server_error();
+        let hard = self.freshness.hard_ttl.filter(|_| !error);
         hard.map_or(self.fresh_until, |h| self.received + self.spread.over(h)).max(self.fresh_until)
     }
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::request::{Found, admit, may_cover_an_error, plan};
 use super::response::{Answer, Asked, settle};
-use super::{Admission, FetchReason, NotShared, Outcome, PassReason, Plan, StaleReason};
+use super::{Admission, Audience, FetchReason, NotShared, Outcome, PassReason, Plan, StaleReason};
 use crate::config::{Authority, Freshness, KeyRules, OnDoubt, Route};
 use crate::key::Digest;
 use crate::ledger::name::Belongs;
@@ -339,22 +339,35 @@ fn what_cannot_be_kept_whole_is_passed_on() {
 #[test]
 fn an_error_is_shared_unless_somebody_claims_it() {
     let route = route();
-    assert_eq!(settled(&route, 500, &[]), Outcome::Error);
-    assert_eq!(settled(&route, 503, &[("retry-after", "3")]), Outcome::Error);
-    for headers in [[("cache-control", "private")], [("set-cookie", "a=b")]] {
-        assert!(matches!(settled(&route, 500, &headers), Outcome::PassOn(_)), "{headers:?}");
+    let for_all = Outcome::Error(Audience::Waiters);
+    let for_one = Outcome::Error(Audience::Asker);
+    for (status, headers, expected) in [
+        (500, &[][..], for_all),
+        (503, &[("retry-after", "3")], for_all),
+        (503, &[("cache-control", "max-age=0")], for_all),
+        (503, &[("cache-control", "no-cache")], for_all),
+        (500, &[("cache-control", "no-store")], for_one),
+        (500, &[("cache-control", "private")], for_one),
+        (500, &[("set-cookie", "a=b")], for_one),
+    ] {
+        assert_eq!(settled(&route, status, headers), expected, "{status} {headers:?}");
     }
-    let credentials = fields(&[("authorization", "Basic x")]);
-    let headers = fields(&[]);
-    let asked = Asked {
-        route: &route,
-        digest: Digest([0; 16]),
-        method: &Method::GET,
-        headers: &credentials,
-        sent: NOW,
-        validating: None,
-    };
-    assert!(matches!(settle(&asked, &answer(500, &headers)), Outcome::PassOn(_)));
+    // The origin says itself how long it holds; it is never served beyond that.
+    let lasting = settled(&route, 503, &[("cache-control", "max-age=3")]);
+    assert_eq!(windows(lasting), Some((3, 3, 3603)));
+    for credentials in [("authorization", "Basic x"), ("cookie", "a=b")] {
+        let credentials = fields(&[credentials]);
+        let headers = fields(&[]);
+        let asked = Asked {
+            route: &route,
+            digest: Digest([0; 16]),
+            method: &Method::GET,
+            headers: &credentials,
+            sent: NOW,
+            validating: None,
+        };
+        assert_eq!(settle(&asked, &answer(500, &headers)), for_one);
+    }
 }
 
 #[test]
@@ -377,6 +390,8 @@ fn a_304_renews_what_was_asked_about_and_nothing_else() {
     assert_eq!(times.fresh_until, NOW + secs(60));
     let other = fields(&[("etag", "\"2\"")]);
     assert_eq!(settle(&asked(Some(&stored)), &answer(304, &other)), Outcome::AskAgain);
+    let varying = fields(&[("etag", "\"1\""), ("vary", "accept-language")]);
+    assert_eq!(settle(&asked(Some(&stored)), &answer(304, &varying)), Outcome::AskAgain);
     let unasked = settle(&asked(None), &answer(304, &same));
     assert_eq!(unasked, Outcome::PassOn(NotShared::Unexpected));
 }

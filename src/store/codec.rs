@@ -11,7 +11,7 @@
 //!
 //!         kind 1                                           kind 2
 //!         response_time: so long ago, ms          8        names            list of text
-//!         initial_age, ms                         8        variants         list of 16 bytes
+//!         initial_age, ms                         8        variants         list of (16, left: ms, 8)
 //!         fresh for, stale for, error for, ms     3 × 8 (signed)
 //!         vouched: so long ago, ms                8
 //!         as_of: millis, sequence                 2 × 8
@@ -110,7 +110,7 @@ pub fn encode(record: &Record, now: Timestamp) -> Result<Option<Encoded>, Unenco
     out.text(record.key())?;
     match record {
         Record::Entry(entry) => write_entry(&mut out, entry, now, lifetime)?,
-        Record::Varies(varies) => write_varies(&mut out, varies)?,
+        Record::Varies(varies) => write_varies(&mut out, varies, now)?,
     }
     Ok(Some(Encoded { bytes: out.seal()?, lifetime }))
 }
@@ -249,14 +249,15 @@ fn read_headers(input: &mut Reader<'_>) -> Result<HeaderMap, DecodeError> {
     Ok(headers)
 }
 
-fn write_varies(out: &mut Writer, varies: &Varies) -> Result<(), Unencodable> {
+fn write_varies(out: &mut Writer, varies: &Varies, now: Timestamp) -> Result<(), Unencodable> {
     out.count(varies.names.len(), MAX_LIST)?;
     for name in &varies.names {
         out.text(name.as_str().as_bytes())?;
     }
     out.count(varies.variants.len(), MAX_LIST)?;
-    for variant in &varies.variants {
+    for (variant, keep_until) in &varies.variants {
         out.raw(&variant.0);
+        out.u64(millis(keep_until.since(now)));
     }
     Ok(())
 }
@@ -266,7 +267,7 @@ fn read_varies(input: &mut Reader<'_>, key: Bytes, stored: Stored) -> Result<Var
         .map(|_| HeaderName::from_bytes(&input.bytes()?).map_err(|_| Damaged("field name")))
         .collect::<Result<Vec<_>, _>>()?;
     let variants = (0..input.count(MAX_LIST)?)
-        .map(|_| input.array().map(Digest))
+        .map(|_| Ok((Digest(input.array()?), stored.at + Duration::from_millis(input.u64()?))))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Varies { key, names, variants, keep_until: stored.at + stored.lifetime })
 }
@@ -304,7 +305,7 @@ fn size_hint(record: &Record) -> usize {
             160 + texts + tags + fields + entry.response.body.len()
         }
         Record::Varies(varies) => {
-            64 + varies.key.len() + varies.names.len() * 32 + varies.variants.len() * 16
+            64 + varies.key.len() + varies.names.len() * 32 + varies.variants.len() * 24
         }
     }
 }

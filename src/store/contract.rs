@@ -413,7 +413,7 @@ impl Sample {
         Record::Varies(Arc::new(Varies {
             key: self.key().full,
             names: vec![HeaderName::from_static("accept")],
-            variants: (0..variants).map(|n| Digest([n; 16])).collect(),
+            variants: (0..variants).map(|n| (Digest([n; 16]), self.now + self.kept_for)).collect(),
             keep_until: self.now + self.kept_for,
         }))
     }

@@ -214,7 +214,8 @@ fn supersedes(new: &Record, old: &Record) -> bool {
             (new.as_of, new.vouched) >= (old.as_of, old.vouched)
         }
         (Record::Varies(new), Record::Varies(old)) => {
-            new.names != old.names || !new.variants.iter().all(|v| old.variants.contains(v))
+            new.names != old.names
+                || !new.variants.iter().all(|v| old.variants.iter().any(|o| o.0 == v.0))
         }
         (Record::Entry(_), Record::Varies(_)) | (Record::Varies(_), Record::Entry(_)) => true,
     }
@@ -322,7 +323,7 @@ fn entry_weight(entry: &Entry) -> u64 {
 }
 
 fn varies_weight(varies: &Varies) -> u64 {
-    (varies.key.len() + varies.names.len() * 48 + varies.variants.len() * 16) as u64
+    (varies.key.len() + varies.names.len() * 48 + varies.variants.len() * 24) as u64
 }
 
 #[derive(Clone)]

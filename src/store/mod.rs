@@ -59,8 +59,9 @@ pub struct Varies {
     pub key: Bytes,
     /// The request fields that select the variant (RFC 9111 §4.1), in lower case, sorted.
     pub names: Vec<HeaderName>,
-    /// Digests of the variants known, oldest first; bounded by the route's `max_variants`.
-    pub variants: Vec<Digest>,
+    /// Digests of the variants known, and until when each is kept; bounded by the route's
+    /// `max_variants`.
+    pub variants: Vec<(Digest, Timestamp)>,
     /// Until here the store keeps it: as long as the longest of its variants.
     pub keep_until: Timestamp,
 }

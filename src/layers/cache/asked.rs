@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, PRAGMA};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, Method, Request, Uri, Version};
 
@@ -39,11 +39,13 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Reads a request. `version`: of a namespace, as the ledger has it.
+    /// Reads a request. `tags`: the stamp of its route's; `version`: of a namespace, as the ledger
+    /// has it.
     pub fn new(
         route: Arc<Route>,
         captures: Captures,
         parts: Parts,
+        tags: [u8; 8],
         version: impl FnOnce(&str) -> Position,
     ) -> Self {
         let canonical = query::canonical(&route.key.query, parts.uri.query());
@@ -51,7 +53,7 @@ impl Asked {
         let url = url::entry_url(&parts.uri, canonical.as_deref());
         let namespace = namespace(&route, &captures);
         let version = version(&namespace);
-        let place = Place { route: &route.name, namespace: &namespace, version };
+        let place = Place { route: &route.name, namespace: &namespace, version, tags };
         let key = Key::primary(&place, &route.key, &uri, &parts.headers);
         let demands = Demands::of(&parts.headers);
         Self {
@@ -83,6 +85,24 @@ impl Asked {
     /// for its sender alone (RFC 9111 §3.5).
     pub fn has_credentials(&self) -> bool {
         self.headers.contains_key(AUTHORIZATION) && !self.route.key.headers.contains(&AUTHORIZATION)
+    }
+
+    /// The same request without what its sender asks of caches: for a refresh, which is everybody's.
+    pub fn for_everybody(&self) -> Self {
+        let mut headers = self.headers.clone();
+        headers.remove(CACHE_CONTROL);
+        headers.remove(PRAGMA);
+        Self {
+            route: Arc::clone(&self.route),
+            captures: self.captures.clone(),
+            method: Method::GET,
+            uri: self.uri.clone(),
+            url: self.url.clone(),
+            headers,
+            extensions: self.extensions.clone(),
+            key: self.key.clone(),
+            demands: Demands::default(),
+        }
     }
 
     /// The request that fetches it for everybody: without what only this client asked for, and

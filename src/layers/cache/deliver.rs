@@ -28,7 +28,7 @@ pub enum Served {
     /// Found stale and allowed to be.
     Stale(StaleReason),
     /// The origin said that it still stands.
-    Validated(FetchReason, Asker),
+    Validated(FetchReason, Asker, Duration),
     /// Somebody else's fetch, here or in another process.
     Collapsed(FetchReason),
 }
@@ -64,7 +64,12 @@ pub fn shared(
     let entry = &shared.entry;
     let times = &entry.response.times;
     let body = || Body::streaming(reader);
-    let mut response = answer(asked, shared.head.status, &shared.head.headers, body, times, now);
+    // Others get what may be stored: fields that are marked as the asker's are not among that.
+    let headers = match asker {
+        Asker::Own => &shared.head.headers,
+        Asker::Other => &entry.response.headers,
+    };
+    let mut response = answer(asked, shared.head.status, headers, body, times, now);
     if !shared.stored {
         // An error is nobody's to reuse: it has the age that the origin gave it, if any.
         response.headers_mut().remove(AGE);
@@ -173,16 +178,20 @@ fn handled(
     let (outcome, reason) = match served {
         Served::Hit => (Outcome::Hit, "fresh"),
         Served::Stale(why) => (Outcome::Stale, why.as_str()),
-        Served::Validated(why, Asker::Own) => (Outcome::Revalidated, why.as_str()),
-        Served::Validated(why, Asker::Other) | Served::Collapsed(why) => {
+        Served::Validated(why, Asker::Own, _) => (Outcome::Revalidated, why.as_str()),
+        Served::Validated(why, Asker::Other, _) | Served::Collapsed(why) => {
             (Outcome::Collapsed, why.as_str())
         }
     };
     let forwarded: Option<Forwarded> = match served {
         Served::Hit | Served::Stale(_) => None,
-        Served::Validated(why, _) | Served::Collapsed(why) => Some(why.forwarded()),
+        Served::Validated(why, ..) | Served::Collapsed(why) => Some(why.forwarded()),
     };
-    let own = matches!(served, Served::Validated(_, Asker::Own));
+    let took = match served {
+        Served::Validated(_, Asker::Own, took) => Some(took),
+        _ => None,
+    };
+    let own = took.is_some();
     let status = CacheStatus {
         hit: forwarded.is_none(),
         fwd: forwarded,
@@ -202,7 +211,7 @@ fn handled(
         outcome,
         reason,
         cache_status: status,
-        origin_time: own.then_some(fill_time),
+        origin_time: took,
         saved_time: (!own).then_some(fill_time),
     }
 }

@@ -68,7 +68,8 @@ fn asked(
     parts.method = method.clone();
     parts.uri = uri.clone();
     parts.headers = headers;
-    Asked::new(route, captures, parts, |namespace| means.ledger.version(namespace))
+    let tags = means.stamp(&route);
+    Asked::new(route, captures, parts, tags, |namespace| means.ledger.version(namespace))
 }
 
 async fn look(means: &Means, asked: &Asked) -> Looked {

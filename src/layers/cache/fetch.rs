@@ -31,6 +31,8 @@ pub enum Step {
     /// To an entry in the store that processes share, to be judged for this request; its key and
     /// the fields that this varies on.
     Found((Key, Option<Vec<HeaderName>>), Arc<Entry>),
+    /// To the end of its patience: it asks for itself.
+    Impatient,
     /// Back to the lookup; the fields that the response is known to vary on, if it is.
     Again(Option<Vec<HeaderName>>),
 }
@@ -64,7 +66,7 @@ pub async fn through<S: Origin>(
     let untold = tags::needs_json(&asked.route.tags);
     let joined = means.flights.join(looked.key.digest, applied, now, |flight| {
         let good = means.ledger.judge(flight.as_of, flight.began, &belongs, now) == Standing::Good;
-        good && (!untold || flight.as_of >= applied)
+        good && flight.is_open(now) && (!untold || flight.as_of >= applied)
     });
     match joined {
         Joined::Lead(lead) => waiting.lead(inner, looked, Some(lead)).await,
@@ -114,6 +116,7 @@ impl Waiting<'_> {
             shared: looked.shared,
             names: looked.names,
             refreshing: false,
+            unconditional: false,
             reply: Some(reply),
         };
         tokio::spawn(fill.run());
@@ -123,6 +126,13 @@ impl Waiting<'_> {
             Ok(Filled::Own(response, why, took)) => {
                 Step::Done(deliver::own(self.asked, response, self.reason, why.as_str(), took))
             }
+            Ok(Filled::Error(response, stale, took)) => match self.instead(stale.as_ref()) {
+                Some(response) => Step::Done(response),
+                None => {
+                    let own = deliver::own(self.asked, response, self.reason, "origin-error", took);
+                    Step::Done(own)
+                }
+            },
             Err(_) => Step::Failed(OriginFault::Broken("the fetch was given up".into())),
         }
     }
@@ -131,7 +141,7 @@ impl Waiting<'_> {
         let patience = self.asked.route.collapse_timeout;
         match tokio::time::timeout(patience, flight.settled()).await {
             Ok(settlement) => self.settled(settlement, Asker::Other),
-            Err(_) => Step::Again(None),
+            Err(_) => Step::Impatient,
         }
     }
 
@@ -185,13 +195,13 @@ impl Waiting<'_> {
         let now = self.means.now();
         let standing = self.means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
         // Whose question the origin answered asked before whatever came since.
-        let asked_before = asker == Asker::Own && found == Found::Validated;
+        let asked_before = asker == Asker::Own && matches!(found, Found::Validated(_));
         if standing != Standing::Good && found != Found::Stored && !asked_before {
             return Step::Again(None);
         }
         let served = match found {
             Found::Stored => return Step::Found(self.place.clone(), Arc::clone(entry)),
-            Found::Validated => Served::Validated(self.reason, asker),
+            Found::Validated(took) => Served::Validated(self.reason, asker, took),
             Found::Elsewhere => Served::Collapsed(self.reason),
         };
         Step::Done(deliver::entry(self.asked, entry, served, now))

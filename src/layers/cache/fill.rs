@@ -33,7 +33,7 @@ use crate::layers::collapse::{Found, Lead, Settlement, Shared};
 use crate::ledger::Standing;
 use crate::peer::CloseDelimited;
 use crate::plan::response::{Answer, Asked as AskedOrigin, settle};
-use crate::plan::{NotShared, Outcome, Plan};
+use crate::plan::{Audience, NotShared, Outcome, Plan};
 use crate::semantics::stored::Times;
 use crate::semantics::validation;
 use crate::semantics::vary::{self, Vary};
@@ -51,8 +51,10 @@ pub struct Fill<S> {
     pub asked: Arc<Asked>,
     /// Key that it fills, as far as is known before the response is here.
     pub key: Key,
-    /// The entry to be validated, if there is one.
+    /// What there is to be validated, and to be served if the origin fails.
     pub stale: Option<Arc<Entry>>,
+    /// Ask for the response whether or not it changed.
+    pub unconditional: bool,
     /// The flight that it leads; `None`: for its asker alone (it may still be stored).
     pub lead: Option<Lead>,
     /// What is known of the store that processes share.
@@ -75,6 +77,8 @@ pub enum Filled {
     Shared(Arc<Shared>, Reader),
     /// The origin's answer, for the asker alone; why, and how long the origin took.
     Own(Response<Body>, NotShared, Duration),
+    /// The same, an error; what there is to serve instead.
+    Error(Response<Body>, Option<Arc<Entry>>, Duration),
 }
 
 impl<S: Origin> Fill<S> {
@@ -144,9 +148,8 @@ impl<S: Origin> Fill<S> {
         let as_of = self.means.ledger.applied();
         let sent = self.means.now();
         let validators = self
-            .stale
-            .as_ref()
-            .and_then(|e| validation::conditional_fields(&e.response.headers))
+            .validated()
+            .and_then(|entry| validation::conditional_fields(&entry.response.headers))
             .unwrap_or_default();
         let request = self.asked.fetch(validators);
         let route = self.asked.route.index;
@@ -186,16 +189,17 @@ impl<S: Origin> Fill<S> {
             method: &Method::GET,
             headers: &self.asked.headers,
             sent: moment.sent,
-            validating: self.stale.as_ref().map(|e| &e.response),
+            validating: self.validated().map(|entry| &entry.response),
         };
         match settle(&asked, &answer) {
             Outcome::Store(times) => self.store(parts, body, times, moment, held).await,
             Outcome::Renew(times) => self.renew(&parts.headers, times, moment, held).await,
             Outcome::AskAgain => {
-                self.stale = None;
+                self.unconditional = true;
                 Box::pin(self.fetch(held)).await;
             }
-            Outcome::Error => self.share_error(parts, body, moment, held).await,
+            Outcome::Error(Audience::Waiters) => self.share_error(parts, body, moment, held).await,
+            Outcome::Error(Audience::Asker) => self.tell_error(parts, body, moment, held).await,
             Outcome::PassOn(why) => self.pass_on(parts, body, why, moment, held).await,
         }
     }
@@ -227,6 +231,7 @@ impl<S: Origin> Fill<S> {
         let entry = self.recipe().from_head(&key, &parts, tags, times, moment);
         let shared = self.share(parts, &body, entry, &names, true);
         self.settle(Settlement::Shared(Arc::clone(&shared)));
+        let _ends = Ending(&shared.content);
         let end = self.pump(body, &shared.content).await.unwrap_or(End::Broken);
         let complete = (end == End::Complete).then(|| self.complete(&shared)).flatten();
         let store = Arc::clone(&self.means.store);
@@ -288,7 +293,7 @@ impl<S: Origin> Fill<S> {
     /// The entry with its content; `None` if it may not be stored after all.
     fn complete(&self, shared: &Shared) -> Option<Arc<Entry>> {
         let Some(entry) = self.recipe().complete(&shared.entry, &shared.content) else {
-            self.note_unshareable();
+            self.note_unshareable(false);
             return None;
         };
         // Nobody would use it, and it might take the place of one that is newer.
@@ -300,12 +305,18 @@ impl<S: Origin> Fill<S> {
     /// 304: what we have still stands.
     async fn renew(mut self, headers: &HeaderMap, times: Times, moment: Moment, held: lease::Held) {
         let Some(stale) = self.stale.clone() else { return };
-        let entry = Arc::new(self.recipe().renewed(&stale, headers, times, moment));
+        let Ok(told) = tags::from_headers(headers, self.asked.route.max_tags) else {
+            self.unconditional = true;
+            Box::pin(self.fetch(held)).await;
+            return;
+        };
+        let entry = Arc::new(self.recipe().renewed(&stale, headers, told, (times, moment)));
+        let took = moment.received.since(moment.sent);
         self.means.failures.forget(self.key.digest);
         self.refreshed(RefreshResult::Confirmed);
         let (store, key) = (Arc::clone(&self.means.store), self.key.clone());
         let put = store.put(&key, Record::Entry(Arc::clone(&entry)));
-        self.settle(Settlement::Entry(entry, Found::Validated));
+        self.settle(Settlement::Entry(entry, Found::Validated(took)));
         let _ = put.await;
         held.end(LeaseEnd::Stored).await;
     }
@@ -320,8 +331,28 @@ impl<S: Origin> Fill<S> {
         let shared = self.share(parts, &body, entry, &[], false);
         self.settle(Settlement::Shared(Arc::clone(&shared)));
         held.end(LeaseEnd::Failed(self.means.retry_after)).await;
+        let _ends = Ending(&shared.content);
         let end = self.pump(body, &shared.content).await;
         shared.content.end(end.unwrap_or(End::Broken));
+    }
+
+    /// An error that somebody claims for themselves: the asker gets it, the others hear of it, and
+    /// whoever has something stale serves that.
+    async fn tell_error(mut self, parts: Parts, body: Body, moment: Moment, held: lease::Held) {
+        self.back_off();
+        self.refreshed(RefreshResult::Failed);
+        let stale = self.stale.clone();
+        if let Some(lead) = self.lead.take() {
+            let fault = OriginFault::Answered(parts.status.as_u16());
+            lead.settle(Settlement::Failed(fault, stale.clone()));
+        }
+        let mut response = Response::from_parts(parts, body);
+        tags::strip(response.headers_mut());
+        if let Some(reply) = self.reply.take() {
+            let took = moment.received.since(moment.sent);
+            let _ = reply.send(Filled::Error(response, stale, took));
+        }
+        held.end(LeaseEnd::Failed(self.means.retry_after)).await;
     }
 
     /// For the asker alone.
@@ -333,11 +364,18 @@ impl<S: Origin> Fill<S> {
         moment: Moment,
         held: lease::Held,
     ) {
-        // What only this client asked for says nothing about what others would get.
-        if !why.is_the_askers() {
-            self.note_unshareable();
-        }
+        let end = if why.is_about_the_key() {
+            let systematic = why.is_policy() && !parts.status.is_client_error();
+            self.note_unshareable(systematic);
+            LeaseEnd::Unshareable(super::notes::UNSHAREABLE_FOR)
+        } else {
+            LeaseEnd::Dropped
+        };
         self.refreshed(RefreshResult::Dropped);
+        if self.refreshing {
+            // Nor would the next one be of use, asked on such terms.
+            self.back_off();
+        }
         if let Some(lead) = self.lead.take() {
             lead.settle(Settlement::Unshareable);
         }
@@ -353,7 +391,12 @@ impl<S: Origin> Fill<S> {
             let took = moment.received.since(moment.sent);
             let _ = reply.send(Filled::Own(response, why, took));
         }
-        held.end(LeaseEnd::Unshareable(super::notes::UNSHAREABLE_FOR)).await;
+        held.end(end).await;
+    }
+
+    /// The entry that the origin is asked about.
+    fn validated(&self) -> Option<&Arc<Entry>> {
+        self.stale.as_ref().filter(|_| !self.unconditional)
     }
 
     fn recipe(&self) -> Recipe<'_> {
@@ -366,9 +409,10 @@ impl<S: Origin> Fill<S> {
         }
     }
 
-    fn note_unshareable(&self) {
+    fn note_unshareable(&self, systematic: bool) {
         let now = self.means.now();
-        self.means.hit_for_miss.unshareable(self.asked.route.index, self.asked.key.digest, now);
+        let route = systematic.then_some(self.asked.route.index);
+        self.means.hit_for_miss.unshareable(route, self.asked.key.digest, now);
     }
 
     fn back_off(&self) {
@@ -393,6 +437,15 @@ impl<S: Origin> Fill<S> {
             other => Filled::Settled(other),
         };
         let _ = reply.send(filled);
+    }
+}
+
+/// Whatever becomes of a fill, its readers do not wait for ever.
+struct Ending<'a>(&'a Content);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.end(End::Broken);
     }
 }
 

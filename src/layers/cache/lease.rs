@@ -70,7 +70,7 @@ pub async fn acquire(asking: &Asking<'_>) -> Permission {
             Err(StoreError::Timeout) if patience > 0 => patience -= 1,
             Err(_) => return Permission::Granted(Held::none()),
             Ok(Lease::Unshareable) => {
-                means.hit_for_miss.unshareable(asked.route.index, asked.key.digest, means.now());
+                means.hit_for_miss.unshareable(None, asked.key.digest, means.now());
                 return Permission::Granted(Held::none());
             }
             Ok(Lease::BackingOff) => {

@@ -37,12 +37,14 @@ use arc_swap::ArcSwapOption;
 use http::{Method, Request, Response, Version};
 use http_body::Body as _;
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 use tower::{Layer, Service};
 
 use crate::body::Body;
 use crate::config::matcher::{Match, Routes};
 use crate::config::{Config, Route};
 use crate::error::{ClientFault, OriginFault, ProxyError};
+use crate::key::tags;
 use crate::layers::collapse::Flights;
 use crate::layers::collapse::content::FillBudget;
 use crate::layers::handled::{Handled, attach};
@@ -88,6 +90,10 @@ pub struct Means {
     pub retry_after: Duration,
     /// How long a fill lease outlives its holder.
     pub lease: Duration,
+    /// [`tags::stamp`] of each route, the fallback's last.
+    pub stamps: Box<[[u8; 8]]>,
+    /// Writes under way: their invalidations must not be lost when the process ends.
+    pub writes: TaskTracker,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Scheme and authority of the last request that was not a hit in memory: for questions that
@@ -117,6 +123,13 @@ impl Means {
             refreshes: Arc::new(Semaphore::new(config.origin.max_refreshes)),
             retry_after: config.origin.retry_after,
             lease: config.store.lease,
+            stamps: config
+                .routes
+                .iter()
+                .chain([&config.fallback])
+                .map(|route| tags::stamp(&route.tags, route.max_tags))
+                .collect(),
+            writes: TaskTracker::new(),
             metrics,
             last: Arc::default(),
             clock: crate::clock::now,
@@ -132,6 +145,7 @@ impl Means {
             flights: Arc::clone(&self.flights),
             fill_budget: Arc::clone(&self.fill_budget),
             last: Arc::clone(&self.last),
+            writes: self.writes.clone(),
             ..Self::new(config, store, ledger, metrics)
         }
     }
@@ -150,6 +164,24 @@ impl Means {
         if !self.last.load().as_ref().is_some_and(|place| is_it(place)) {
             self.last.store(Some(Arc::new(format!("{scheme}://{authority}"))));
         }
+    }
+
+    /// [`tags::stamp`] of a route.
+    pub fn stamp(&self, route: &Route) -> [u8; 8] {
+        self.stamps.get(route.index).copied().unwrap_or_default()
+    }
+
+    /// Waits until no write is under way and nothing is owed to the ledger any more, at most
+    /// `patience`; false if that was not enough.
+    pub async fn settled(&self, patience: Duration) -> bool {
+        self.writes.close();
+        let settled = async {
+            self.writes.wait().await;
+            while self.ledger.observe().owed > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(patience, settled).await.is_ok()
     }
 
     /// Now.
@@ -271,7 +303,8 @@ impl<S: Origin> Service<Request<Body>> for Cache<S> {
             Admission::Lookup => {
                 let (parts, _) = request.into_parts();
                 let version = |namespace: &str| means.ledger.version(namespace);
-                let asked = Asked::new(route, captures, parts, version);
+                let tags = means.stamp(&route);
+                let asked = Asked::new(route, captures, parts, tags, version);
                 answer(means, inner, asked)
             }
         }
@@ -333,8 +366,10 @@ async fn settle<S: Origin>(
     first: Looked,
 ) -> Result<Response<Body>, ProxyError> {
     let mut looked = first;
+    let mut impatient = false;
     for round in 0.. {
-        let company = company(means, &asked, &looked, round);
+        let company =
+            if impatient { Company::Alone } else { company(means, &asked, &looked, round) };
         // Who waits with others lets one look for all.
         let alone = company == Company::Alone || asked.method == Method::HEAD;
         let refused = matches!(looked.plan, Plan::Refuse(_));
@@ -348,6 +383,10 @@ async fn settle<S: Origin>(
         looked = match act(means, inner, &asked, looked, company).await {
             Step::Done(response) => return Ok(response),
             Step::Failed(fault) => return Err(fault.into()),
+            Step::Impatient => {
+                impatient = true;
+                lookup::peek(means, &asked, None, means.now())
+            }
             Step::Again(names) => lookup::peek(means, &asked, names.as_deref(), means.now()),
             Step::Found((key, names), entry) => {
                 let record = Some(Record::Entry(entry));
@@ -388,7 +427,7 @@ async fn act<S: Origin>(
             Step::Done(deliver::entry(asked, entry, Served::Hit, means.now()))
         }
         (Plan::ServeAndRefresh(why), Some((entry, _))) => {
-            refresh::behind(means, inner, Arc::clone(asked), &looked, entry);
+            refresh::behind(means, inner, asked, &looked, entry);
             Step::Done(deliver::entry(asked, entry, Served::Stale(why), means.now()))
         }
         (Plan::ServeBackingOff(why), Some((entry, _))) => {

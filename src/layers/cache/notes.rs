@@ -67,10 +67,10 @@ impl HitForMiss {
         streak >= STREAK || self.keys.is_noted(digest, now)
     }
 
-    /// An answer could not be shared.
-    pub fn unshareable(&self, route: usize, digest: Digest, now: Timestamp) {
+    /// An answer could not be shared. `route`: if that is likely to hold for the whole route.
+    pub fn unshareable(&self, route: Option<usize>, digest: Digest, now: Timestamp) {
         self.keys.note(digest, now, UNSHAREABLE_FOR);
-        if let Some(streak) = self.streaks.get(route) {
+        if let Some(streak) = route.and_then(|route| self.streaks.get(route)) {
             let _ = streak.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |s| {
                 (s < STREAK).then_some(s + 1)
             });
@@ -99,7 +99,7 @@ mod tests {
     fn a_key_is_remembered_until_its_time_is_over_or_it_proves_otherwise() {
         let seen = HitForMiss::new(1);
         let now = Timestamp::from_millis(1_000);
-        seen.unshareable(0, KEY, now);
+        seen.unshareable(None, KEY, now);
         assert!(seen.applies(0, KEY, now));
         assert!(!seen.applies(0, OTHER, now));
         assert!(!seen.applies(0, KEY, now + UNSHAREABLE_FOR));
@@ -112,7 +112,7 @@ mod tests {
         let seen = HitForMiss::new(2);
         let now = Timestamp::from_millis(1_000);
         for n in 0..STREAK {
-            seen.unshareable(0, Digest([u8::try_from(n).unwrap(); 16]), now);
+            seen.unshareable(Some(0), Digest([u8::try_from(n).unwrap(); 16]), now);
         }
         assert!(seen.applies(0, Digest([99; 16]), now));
         assert!(!seen.applies(1, Digest([99; 16]), now));

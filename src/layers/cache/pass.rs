@@ -1,6 +1,7 @@
 //! Sent on without the store: what is not ours to cache, and HEAD when nothing is stored.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response};
 
@@ -25,17 +26,20 @@ pub async fn send_on<S: Origin>(
     request: Request<Body>,
     reason: PassReason,
 ) -> Result<Response<Body>, ProxyError> {
+    let sent = means.now();
     let response = ask(&means, &mut inner, route.index, request).await?;
-    Ok(passed(response, route, reason.forwarded(), reason.as_str()))
+    let took = means.now().since(sent);
+    Ok(passed(response, route, (reason.forwarded(), reason.as_str()), took))
 }
 
 /// Asks for the head alone: it cannot fill an entry, and a GET in its place could cost the origin
 /// far more than was asked.
 pub async fn head<S: Origin>(means: &Means, inner: &S, asked: &Asked, reason: FetchReason) -> Step {
+    let sent = means.now();
     match ask(means, &mut inner.clone(), asked.route.index, asked.pass_on()).await {
         Ok(response) => {
-            let route = Arc::clone(&asked.route);
-            Step::Done(passed(response, route, reason.forwarded(), "head"))
+            let (route, took) = (Arc::clone(&asked.route), means.now().since(sent));
+            Step::Done(passed(response, route, (reason.forwarded(), "head"), took))
         }
         Err(ProxyError::Origin(fault)) => Step::Failed(fault),
         Err(other) => Step::Failed(OriginFault::Broken(other.to_string())),
@@ -45,8 +49,8 @@ pub async fn head<S: Origin>(means: &Means, inner: &S, asked: &Asked, reason: Fe
 fn passed(
     mut response: Response<Body>,
     route: Arc<Route>,
-    forwarded: Forwarded,
-    reason: &'static str,
+    (forwarded, reason): (Forwarded, &'static str),
+    took: Duration,
 ) -> Response<Body> {
     tags::strip(response.headers_mut());
     let cache_status = CacheStatus {
@@ -60,7 +64,7 @@ fn passed(
         outcome: Outcome::Pass,
         reason,
         cache_status,
-        origin_time: None,
+        origin_time: Some(took),
         saved_time: None,
     };
     attach(response, handled)

@@ -61,15 +61,16 @@ impl Recipe<'_> {
         if let Some(Record::Varies(known)) = known
             && known.names == names
         {
-            varies.variants.clone_from(&known.variants);
+            let now = self.means.now();
+            varies.variants =
+                known.variants.iter().copied().filter(|(_, until)| now < *until).collect();
             varies.keep_until = varies.keep_until.max(known.keep_until);
         }
-        if !varies.variants.contains(&key.digest) {
-            if varies.variants.len() >= self.asked.route.max_variants {
-                return None;
-            }
-            varies.variants.push(key.digest);
+        varies.variants.retain(|(digest, _)| *digest != key.digest);
+        if varies.variants.len() >= self.asked.route.max_variants {
+            return None;
         }
+        varies.variants.push((key.digest, times.keep_until));
         let _ = self.means.store.put(primary, Record::Varies(Arc::new(varies))).await;
         Some(key)
     }
@@ -118,18 +119,18 @@ impl Recipe<'_> {
         Some(entry)
     }
 
-    /// A stored entry that the origin confirmed with these fields (RFC 9111 §3.2, §4.3.4).
+    /// A stored entry that the origin confirmed with these fields, the tags `told` among them
+    /// (RFC 9111 §3.2, §4.3.4).
     pub fn renewed(
         &self,
         stale: &Entry,
         headers: &HeaderMap,
-        times: Times,
-        moment: Moment,
+        told: Vec<Box<str>>,
+        (times, moment): (Times, Moment),
     ) -> Entry {
         let mut entry = stale.clone();
         entry.response.headers = validation::freshen(&stale.response.headers, headers);
-        let limit = self.asked.route.max_tags;
-        merge(&mut entry.tags, tags::from_headers(headers, limit).unwrap_or_default());
+        merge(&mut entry.tags, told);
         tags::strip(&mut entry.response.headers);
         compact(&mut entry.response.headers);
         date(&mut entry.response.headers, moment.received);
@@ -145,7 +146,7 @@ impl Recipe<'_> {
     fn all_tags(&self, entry: &Entry) -> Option<Vec<Box<str>>> {
         let route = &self.asked.route;
         let mut all = entry.tags.clone();
-        if tags::needs_json(&route.tags) && is_json(&entry.response.headers) {
+        if tags::needs_json(&route.tags) && may_be_json(&entry.response.headers) {
             let json: serde_json::Value = serde_json::from_slice(&entry.response.body).ok()?;
             let captures = &self.asked.captures;
             let told = tags::from_templates(&route.tags, captures, Some(&json), route.max_tags);
@@ -189,9 +190,9 @@ pub fn date(headers: &mut HeaderMap, received: Timestamp) {
     }
 }
 
-/// Says the head that the content is JSON, and not in a coding that hides it?
-fn is_json(headers: &HeaderMap) -> bool {
-    headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(|text| {
+/// Does the head say that the content is JSON, or not say what it is?
+fn may_be_json(headers: &HeaderMap) -> bool {
+    headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_none_or(|text| {
         let kind = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         kind == "application/json" || kind.ends_with("+json")
     })

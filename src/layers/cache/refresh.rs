@@ -16,13 +16,14 @@ use crate::telemetry::outcome::RefreshResult;
 pub fn behind<S: Origin>(
     means: &Arc<Means>,
     inner: &S,
-    asked: Arc<Asked>,
+    asked: &Asked,
     looked: &Looked,
     entry: &Arc<Entry>,
 ) {
     let now = means.now();
     let joined = means.flights.join(looked.key.digest, means.ledger.applied(), now, |flight| {
-        means.ledger.judge(flight.as_of, flight.began, &entry.belongs, now) == Standing::Good
+        let good = means.ledger.judge(flight.as_of, flight.began, &entry.belongs, now);
+        good == Standing::Good && flight.is_open(now)
     });
     let Joined::Lead(lead) = joined else { return };
     let Ok(permit) = Arc::clone(&means.refreshes).try_acquire_owned() else {
@@ -32,13 +33,14 @@ pub fn behind<S: Origin>(
     let fill = Fill {
         means: Arc::clone(means),
         inner: inner.clone(),
-        asked,
+        asked: Arc::new(asked.for_everybody()),
         key: looked.key.clone(),
         stale: Some(Arc::clone(entry)),
         lead: Some(lead),
         shared: Shared::Unasked,
         names: looked.names.clone(),
         refreshing: true,
+        unconditional: false,
         reply: None,
     };
     tokio::spawn(async move {

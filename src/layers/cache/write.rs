@@ -32,8 +32,9 @@ pub async fn carry_out<S: Origin>(
     captures: Captures,
     request: Request<Body>,
 ) -> Result<Response<Body>, ProxyError> {
+    let writes = means.writes.clone();
     let write = Write { means, route, captures };
-    match tokio::spawn(write.run(inner, request)).await {
+    match writes.spawn(write.run(inner, request)).await {
         Ok(result) => result,
         Err(_) => Err(ProxyError::Ours("a write's task ended without an answer")),
     }

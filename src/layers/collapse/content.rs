@@ -81,14 +81,12 @@ struct State {
     trailers: Option<HeaderMap>,
     readers: HashMap<u64, Place>,
     next_reader: u64,
-    /// Readers that wait for the next piece.
-    wakers: Vec<Waker>,
     /// The fill, waiting for its fastest reader.
     filler: Option<Waker>,
 }
 
 /// Where a reader is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default)]
 struct Place {
     /// Number of the next piece.
     piece: usize,
@@ -96,6 +94,8 @@ struct Place {
     bytes: u64,
     /// Fell too far behind.
     cut: bool,
+    /// Waits for the next piece.
+    waker: Option<Waker>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +135,6 @@ impl Content {
             trailers: None,
             readers: HashMap::new(),
             next_reader: 0,
-            wakers: Vec::new(),
             filler: None,
         };
         Arc::new(Self { state: Mutex::new(state), budget, largest, announced })
@@ -149,7 +148,7 @@ impl Content {
         }
         let id = state.next_reader;
         state.next_reader += 1;
-        state.readers.insert(id, Place { piece: 0, bytes: 0, cut: false });
+        state.readers.insert(id, Place::default());
         Some(Reader { content: Arc::clone(self), id, done: false })
     }
 
@@ -261,7 +260,7 @@ impl Drop for Content {
 
 /// Wakes outside the lock: a woken reader asks for it at once.
 fn wake_all(mut state: MutexGuard<'_, State>) {
-    let wakers = std::mem::take(&mut state.wakers);
+    let wakers: Vec<_> = state.readers.values_mut().filter_map(|p| p.waker.take()).collect();
     drop(state);
     wakers.into_iter().for_each(Waker::wake);
 }
@@ -296,25 +295,27 @@ impl HttpBody for Reader {
         }
         let content = Arc::clone(&self.content);
         let mut state = content.lock();
-        let Some(place) = state.readers.get(&self.id).copied() else { return Poll::Ready(None) };
+        let State { pieces, readers, first, phase, trailers, filler, .. } = &mut *state;
+        let Some(place) = readers.get_mut(&self.id) else { return Poll::Ready(None) };
         if place.cut {
             self.done = true;
             return Poll::Ready(Some(Err(Aborted::TooSlow.into())));
         }
-        if let Some(piece) = state.pieces.get(place.piece - state.first).cloned() {
-            let next =
-                Place { piece: place.piece + 1, bytes: place.bytes + piece.len() as u64, ..place };
-            state.readers.insert(self.id, next);
+        if let Some(piece) = pieces.get(place.piece - *first).cloned() {
+            place.piece += 1;
+            place.bytes += piece.len() as u64;
+            let filler = filler.take();
             content.forget_read(&mut state);
-            if let Some(filler) = state.filler.take() {
+            drop(state);
+            if let Some(filler) = filler {
                 filler.wake();
             }
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
-        match state.phase {
+        match phase {
             Phase::Ended(end) => {
                 self.done = true;
-                match (end, state.trailers.clone()) {
+                match (end, trailers.clone()) {
                     (End::Broken, _) => Poll::Ready(Some(Err(Aborted::Broken.into()))),
                     (End::Complete, Some(trailers)) => {
                         Poll::Ready(Some(Ok(Frame::trailers(trailers))))
@@ -323,9 +324,7 @@ impl HttpBody for Reader {
                 }
             }
             Phase::Whole | Phase::Window => {
-                if !state.wakers.iter().any(|w| w.will_wake(cx.waker())) {
-                    state.wakers.push(cx.waker().clone());
-                }
+                place.waker = Some(cx.waker().clone());
                 Poll::Pending
             }
         }

@@ -16,6 +16,7 @@ pub mod content;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http::HeaderName;
 use http::response::Parts;
@@ -83,8 +84,8 @@ pub enum Settlement {
 pub enum Found {
     /// It was in the store that processes share: each request judges it for itself.
     Stored,
-    /// The origin said 304: the stored response still stands.
-    Validated,
+    /// The origin said 304 after this long: the stored response still stands.
+    Validated(Duration),
     /// Another process filled it.
     Elsewhere,
 }
@@ -186,6 +187,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Flight {
+    /// May a request that comes now join? Not if what the flight brought is there already and may
+    /// not be used without asking (RFC 9111 §4): then this request asks for itself.
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        match &*self.state.borrow() {
+            State::Fetching => true,
+            State::Settled(Settlement::Shared(shared)) => {
+                shared.stored && shared.entry.response.times.is_fresh(now)
+            }
+            State::Settled(Settlement::Entry(entry, _)) => entry.response.times.is_fresh(now),
+            State::Settled(_) => false,
+        }
+    }
+
     /// Waits until it is settled.
     pub async fn settled(&self) -> Settlement {
         let mut state = self.state.subscribe();

@@ -118,7 +118,7 @@ fn a_varies_comes_back_as_it_was() {
     let written = Varies {
         key: Bytes::from_static(b"k"),
         names: vec![HeaderName::from_static("accept"), HeaderName::from_static("x-tenant")],
-        variants: vec![Digest([1; 16]), Digest([2; 16])],
+        variants: vec![(Digest([1; 16]), after(1_000)), (Digest([2; 16]), after(5_000))],
         keep_until: after(5_000),
     };
     let blob = blob(&Record::Varies(Arc::new(written.clone())));
