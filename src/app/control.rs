@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 use http::{Method, Uri};
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use super::{Reload, Source};
 use crate::admin::{Answer, Control, Later, Mode, Part, Problem, Question, Readiness, Receipt};
@@ -351,15 +353,16 @@ fn route(route: &Route) -> Value {
     })
 }
 
-/// Reloads on `SIGHUP`, as long as it lives.
-pub async fn reload_on_hangup(switchboard: Arc<Switchboard>) {
-    let Ok(mut hangups) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
-    else {
-        return;
-    };
-    while hangups.recv().await.is_some() {
-        if let Err(problem) = switchboard.reload_now() {
-            tracing::error!(?problem, "the configuration was not reloaded; the old one stays");
+/// Reloads on `SIGHUP` from now on, until aborted. `None`: the system has no such signal for us.
+pub(super) fn reload_on_hangup(switchboard: &Arc<Switchboard>) -> Option<JoinHandle<()>> {
+    let mut hangups = signal(SignalKind::hangup()).ok()?;
+    let switchboard = Arc::clone(switchboard);
+    Some(tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            if let Err(problem) = switchboard.reload_now() {
+                let why = problem.detail();
+                tracing::error!("the configuration was not reloaded; the old one stays: {why}");
+            }
         }
-    }
+    }))
 }

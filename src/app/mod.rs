@@ -184,7 +184,7 @@ impl App {
             reloader(&current, watch, stack),
         ));
         scrape::plug_in(&switchboard, log.as_ref());
-        let hangups = tokio::spawn(control::reload_on_hangup(Arc::clone(&switchboard)));
+        let hangups = control::reload_on_hangup(&switchboard);
 
         let closing = CancellationToken::new();
         let admin = admin.zip(config.admin.as_ref()).map(|(listener, config)| {
@@ -202,7 +202,9 @@ impl App {
         if !switchboard.means().settled(SETTLING).await {
             tracing::warn!("writes were cut off, or invalidations are still owed to the ledger");
         }
-        hangups.abort();
+        if let Some(hangups) = hangups {
+            hangups.abort();
+        }
         closing.cancel();
         if let Some(admin) = admin {
             let _ = admin.await;

@@ -106,6 +106,19 @@ impl Key {
         Self::of(parts, place.route, place.namespace, place.version)
     }
 
+    /// The address of something that is only good since `position`: the same for all who know of
+    /// nothing later. Not a key of entries.
+    pub fn since(&self, position: Position) -> Self {
+        if position == Position::ZERO {
+            return self.clone();
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.digest.0).update(&position_bytes(position));
+        let mut digest = [0; 16];
+        hasher.finalize_xof().fill(&mut digest);
+        Self { digest: Digest(digest), ..self.clone() }
+    }
+
     /// The key of the variant that these request fields select, where the response to this primary
     /// key varies on `names` (RFC 9111 §4.1).
     ///

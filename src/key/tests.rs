@@ -175,6 +175,7 @@ fn a_key_reads_back_as_its_parts() {
             "rr",
             "nn",
             &version,
+            "t\0\0\0\0\0\0\0\0",
             "shttp",
             "ah.test:81",
             "p/p/%2F",
@@ -201,7 +202,7 @@ fn the_digest_is_the_start_of_blake3() {
 #[test]
 fn the_bytes_of_format_1_do_not_change_unnoticed() {
     let key = Asked::at("https://h.test/p?q").key(&rules(QueryRule::All));
-    let expected = b"\x01r\x01rn\x01n@\x10\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0s\x05httpsa\x06h.test\
+    let expected = b"\x01r\x01rn\x01n@\x10\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0t\x08\0\0\0\0\0\0\0\0s\x05httpsa\x06h.test\
         p\x02/pq\x01qH\x03x-aH\x03x-bC\x01cC\x01d";
     assert_eq!(key.full[..], expected[..]);
 }

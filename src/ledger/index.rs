@@ -71,6 +71,13 @@ impl Index {
         found
     }
 
+    /// The last hard invalidation of anything in `belongs`.
+    pub(super) fn last(&self, belongs: &Belongs) -> Position {
+        let prefixes = self.prefixes_after(Position::ZERO, belongs);
+        let all = belongs.names.iter().copied().chain(prefixes);
+        all.map(|digest| self.hard.last(digest)).max().unwrap_or_default()
+    }
+
     /// The highest position that was dropped.
     pub(super) const fn forgotten(&self) -> Position {
         self.forgotten

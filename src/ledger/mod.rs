@@ -181,6 +181,11 @@ impl Ledger {
         }
     }
 
+    /// Position of the last hard invalidation of anything in `belongs`, as far as it is remembered.
+    pub fn last(&self, belongs: &Belongs) -> Position {
+        self.index.last(belongs)
+    }
+
     /// Is anything in memory only good as far as its own `vouched` goes?
     pub fn is_unheard(&self, now: Timestamp) -> bool {
         self.lease.is_some_and(|lease| now.since(self.heard) > lease)
@@ -277,7 +282,10 @@ impl Ledger {
             return Some(Doubt::Forgotten);
         }
         let unheard = self.lease.is_some_and(|l| now.since(self.heard.max(vouched)) > l);
-        let ahead = as_of > self.applied && !self.owed.is_empty();
+        // Somebody else filled it, at a position that is not known here: what came before that is
+        // not known either, as long as nothing was heard at all.
+        let never_heard = self.lease.is_some() && self.heard == Timestamp::ZERO;
+        let ahead = as_of > self.applied && (never_heard || !self.owed.is_empty());
         (unheard || ahead).then_some(Doubt::Unheard)
     }
 

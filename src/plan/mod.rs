@@ -62,6 +62,8 @@ pub enum PassReason {
     Upgrade,
     /// A request for a part.
     Range,
+    /// It shows a position of the ledger that this process has not reached in time.
+    Position,
     /// A precondition that only the origin can judge (If-Match, If-Unmodified-Since).
     Precondition,
 }
@@ -75,6 +77,7 @@ impl PassReason {
             Self::Content => "request-content",
             Self::Upgrade => "upgrade",
             Self::Range => "range",
+            Self::Position => "position",
             Self::Precondition => "precondition",
         }
     }

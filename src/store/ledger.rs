@@ -136,6 +136,11 @@ impl LedgerHandle {
 
     // --- asking ---
 
+    /// Position of the last hard invalidation of anything in `belongs`, in the stream's own numbers.
+    pub fn last(&self, belongs: &Belongs) -> Position {
+        self.shared.read().last(belongs).shared()
+    }
+
     /// Everything up to here is known. A fill notes it before it asks the origin. An entry that
     /// leaves this process takes [`Position::shared`] of it along: local steps mean nothing
     /// elsewhere.

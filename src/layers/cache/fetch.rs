@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::asked::Asked;
 use super::deliver::{self, Asker, Served};
 use super::fill::{Fill, Filled};
-use super::lookup::Looked;
+use super::lookup::{self, Looked};
 use super::{Means, Origin};
 use crate::body::Body;
 use crate::error::OriginFault;
@@ -69,7 +69,15 @@ pub async fn through<S: Origin>(
         good && flight.is_open(now) && (!untold || flight.as_of >= applied)
     });
     match joined {
-        Joined::Lead(lead) => waiting.lead(inner, looked, Some(lead)).await,
+        Joined::Lead(lead) => {
+            // Between the lookup and the lead another flight may have come and gone.
+            let again = lookup::peek(means, asked, looked.names.as_deref(), now);
+            if again.is_servable() && looked.shared == lookup::Shared::Unasked {
+                drop(lead);
+                return Step::Again(looked.names);
+            }
+            waiting.lead(inner, looked, Some(lead)).await
+        }
         Joined::Follow(flight) => {
             means.metrics.collapsed(asked.route.index);
             waiting.follow(&flight).await

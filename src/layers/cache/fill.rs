@@ -105,6 +105,12 @@ impl<S: Origin> Fill<S> {
                 self.settle(Settlement::Entry(entry, Found::Elsewhere));
             }
             Permission::LookAgain => self.settle(Settlement::Again),
+            Permission::Alone => {
+                if let Some(lead) = self.lead.take() {
+                    lead.settle(Settlement::Unshareable);
+                }
+                self.fetch(lease::Held::none()).await;
+            }
             Permission::BackingOff => {
                 let now = self.means.now();
                 self.means.failures.note(self.key.digest, now, self.means.retry_after);
@@ -222,6 +228,10 @@ impl<S: Origin> Fill<S> {
             self.pass_on(parts, body, NotShared::BadTags, moment, held).await;
             return;
         };
+        if let (Some(lead), false) = (&mut self.lead, names.is_empty()) {
+            // Before the way to the variants is published: else its askers would find neither.
+            lead.also_under(self.asked.variant(&names).digest);
+        }
         let Some(key) = self.recipe().place(&names, &times).await else {
             self.pass_on(parts, body, NotShared::TooManyVariants, moment, held).await;
             return;

@@ -25,6 +25,8 @@ const PATIENCE: u32 = 3;
 pub enum Permission {
     /// Yes.
     Granted(Held),
+    /// Yes, for the asker alone: the last answer could not be shared.
+    Alone,
     /// No need: another process has it.
     Elsewhere(Arc<Entry>),
     /// The key turned out to vary: what we want has another key.
@@ -56,10 +58,12 @@ pub struct Asking<'a> {
 /// Asks for leave to fetch; waits, within the route's `collapse_timeout`, while another process
 /// fetches. A store that does not answer grants leave: then each process fetches once.
 pub async fn acquire(asking: &Asking<'_>) -> Permission {
-    let Asking { means, asked, key, stale } = *asking;
+    let Asking { means, asked, stale, .. } = *asking;
     if !means.store.is_shared() {
         return Permission::Granted(Held::none());
     }
+    // A fetch that began before an invalidation holds up nobody who knows of that.
+    let key = &asking.key.since(means.ledger.last(&asked.belongs()));
     let began = means.now();
     let (mut pause, mut patience) = (PAUSES.0, PATIENCE);
     while means.now().since(began) < asked.route.collapse_timeout {
@@ -71,7 +75,7 @@ pub async fn acquire(asking: &Asking<'_>) -> Permission {
             Err(_) => return Permission::Granted(Held::none()),
             Ok(Lease::Unshareable) => {
                 means.hit_for_miss.unshareable(None, asked.key.digest, means.now());
-                return Permission::Granted(Held::none());
+                return Permission::Alone;
             }
             Ok(Lease::BackingOff) => {
                 return if stale.is_some_and(|e| may_cover_an_error(e, means.now())) {

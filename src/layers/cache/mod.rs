@@ -49,8 +49,9 @@ use crate::layers::collapse::Flights;
 use crate::layers::collapse::content::FillBudget;
 use crate::layers::handled::{Handled, attach};
 use crate::layers::rescue::{self, Rescued};
+use crate::ledger::Position;
 use crate::plan::request::admit;
-use crate::plan::{Admission, FetchReason, Plan};
+use crate::plan::{Admission, FetchReason, PassReason, Plan};
 use crate::semantics::cache_status::{CacheStatus, Forwarded};
 use crate::semantics::time::Timestamp;
 use crate::store::ledger::LedgerHandle;
@@ -63,6 +64,12 @@ use deliver::Served;
 use fetch::{Company, Step};
 use lookup::{Looked, Shared};
 use notes::{HitForMiss, Notes};
+
+/// How a client shows what it has seen: the `Larder-Position` of a write or a purge.
+const MIN_POSITION: http::HeaderName = http::HeaderName::from_static("larder-min-position");
+
+/// How long a request waits for this process to reach the position that it shows.
+const CATCHING_UP: Duration = Duration::from_millis(500);
 
 /// How often a request looks again before it fetches for itself.
 const ROUNDS: usize = 4;
@@ -301,6 +308,14 @@ impl<S: Origin> Service<Request<Body>> for Cache<S> {
                 )
             }
             Admission::Lookup => {
+                if let Some(position) = shown_position(&request, means) {
+                    let (means, inner) = (Arc::clone(means), inner.clone());
+                    let known = (Arc::clone(&route), Forwarded::Request);
+                    return waiting(
+                        known,
+                        catch_up(means, inner, Match { route, captures }, request, position),
+                    );
+                }
                 let (parts, _) = request.into_parts();
                 let version = |namespace: &str| means.ledger.version(namespace);
                 let tags = means.stamp(&route);
@@ -309,6 +324,31 @@ impl<S: Origin> Service<Request<Body>> for Cache<S> {
             }
         }
     }
+}
+
+/// The position that a client shows, if this process has not reached it yet.
+fn shown_position(request: &Request<Body>, means: &Means) -> Option<Position> {
+    let shown = request.headers().get(MIN_POSITION)?.to_str().ok()?.parse().ok()?;
+    (shown > means.ledger.applied()).then_some(shown)
+}
+
+/// Who has seen a write is not answered from before it: this process catches up first, or leaves
+/// the answer to the origin.
+async fn catch_up<S: Origin>(
+    means: Arc<Means>,
+    inner: S,
+    Match { route, captures }: Match,
+    request: Request<Body>,
+    position: Position,
+) -> Result<Response<Body>, ProxyError> {
+    if !means.ledger.wait_for(position, CATCHING_UP).await {
+        return pass::send_on(means, inner, route, request, PassReason::Position).await;
+    }
+    let (parts, _) = request.into_parts();
+    let tags = means.stamp(&route);
+    let asked = Asked::new(route, captures, parts, tags, |name| means.ledger.version(name));
+    let looked = lookup::peek(&means, &asked, None, means.now());
+    settle(&means, &inner, Arc::new(asked), looked).await
 }
 
 /// A failure below is answered here, where the route is known; the table is `rescue`'s.

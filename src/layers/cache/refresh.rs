@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::asked::Asked;
 use super::fill::Fill;
-use super::lookup::{Looked, Shared};
+use super::lookup::{self, Looked, Shared};
 use super::{Means, Origin};
 use crate::layers::collapse::Joined;
 use crate::ledger::Standing;
+use crate::plan::Plan;
 use crate::store::Entry;
 use crate::telemetry::outcome::RefreshResult;
 
@@ -26,6 +27,10 @@ pub fn behind<S: Origin>(
         good == Standing::Good && flight.is_open(now)
     });
     let Joined::Lead(lead) = joined else { return };
+    // Between the lookup and the lead another refresh may have come and gone.
+    if lookup::peek(means, asked, looked.names.as_deref(), now).plan == Plan::Serve {
+        return;
+    }
     let Ok(permit) = Arc::clone(&means.refreshes).try_acquire_owned() else {
         means.metrics.refresh(asked.route.index, RefreshResult::Skipped);
         return;

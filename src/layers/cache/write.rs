@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Request, Response};
+use http::header::HOST;
+use http::{HeaderValue, Request, Response, Uri};
 
 use super::ask::ask;
 use super::{Means, Origin};
@@ -40,6 +41,20 @@ pub async fn carry_out<S: Origin>(
     }
 }
 
+/// The target of a write, and the same under the `Host` that the client named.
+fn targets(request: &Request<Body>) -> Vec<Uri> {
+    let uri = request.uri();
+    let named = request.headers().get(HOST).and_then(|host| {
+        Uri::builder()
+            .scheme(uri.scheme_str().unwrap_or("http"))
+            .authority(host.as_bytes())
+            .path_and_query(uri.path_and_query()?.clone())
+            .build()
+            .ok()
+    });
+    [Some(uri.clone()), named.filter(|named| named != uri)].into_iter().flatten().collect()
+}
+
 struct Write {
     means: Arc<Means>,
     route: Arc<Route>,
@@ -52,13 +67,13 @@ impl Write {
         mut inner: S,
         request: Request<Body>,
     ) -> Result<Response<Body>, ProxyError> {
-        let target = request.uri().clone();
+        let targets = targets(&request);
         let sent = self.means.now();
         let result = ask(&self.means, &mut inner, self.route.index, request).await;
         let took = self.means.now().since(sent);
         let status = result.as_ref().map(Response::status);
         let receipt = if invalidates(status) {
-            let names = self.names(&target, result.as_ref().ok());
+            let names = self.names(&targets, result.as_ref().ok());
             Some(self.means.ledger.invalidate(names, Mode::Hard, Cause::Write).await)
         } else {
             None
@@ -68,9 +83,14 @@ impl Write {
         Ok(self.answer(response, receipt.as_ref(), took))
     }
 
-    /// What a write to `target` changes.
-    fn names(&self, target: &http::Uri, answer: Option<&Response<Body>>) -> Vec<Name> {
-        let named = answer.map(|a| referenced(target, a.headers())).unwrap_or_default();
+    /// What a write changes. The origin refers to its resources by the host that it was told, which
+    /// may have a port that the canonical target lacks.
+    fn names(&self, targets: &[Uri], answer: Option<&Response<Body>>) -> Vec<Name> {
+        let Some(target) = targets.first() else { return Vec::new() };
+        let referred = |answer: &Response<Body>| {
+            targets.iter().flat_map(|target| referenced(target, answer.headers())).collect()
+        };
+        let named: Vec<String> = answer.map(referred).unwrap_or_default();
         let parent = if self.route.invalidate_parent { parent(target.path()) } else { None };
         url::written(&self.route, &self.captures, target, &named, parent)
     }

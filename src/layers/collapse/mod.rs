@@ -121,6 +121,8 @@ pub enum Joined {
 pub struct Lead {
     flights: Arc<Flights>,
     flight: Arc<Flight>,
+    /// Second key under which it is found.
+    variant: Option<Digest>,
 }
 
 impl Default for Flights {
@@ -154,7 +156,7 @@ impl Flights {
                     state: watch::Sender::new(State::Fetching),
                 });
                 slot.insert_entry(Arc::clone(&flight));
-                Joined::Lead(Lead { flights: Arc::clone(self), flight })
+                Joined::Lead(Lead { flights: Arc::clone(self), flight, variant: None })
             }
         }
     }
@@ -174,10 +176,10 @@ impl Flights {
         lock(&self.shards[at])
     }
 
-    fn close(&self, flight: &Arc<Flight>) {
-        let mut shard = self.shard(flight.digest);
-        if shard.get(&flight.digest).is_some_and(|f| Arc::ptr_eq(f, flight)) {
-            shard.remove(&flight.digest);
+    fn close(&self, digest: Digest, flight: &Arc<Flight>) {
+        let mut shard = self.shard(digest);
+        if shard.get(&digest).is_some_and(|f| Arc::ptr_eq(f, flight)) {
+            shard.remove(&digest);
         }
     }
 }
@@ -220,6 +222,17 @@ impl Lead {
         &self.flight
     }
 
+    /// The response turned out to be a variant: who asks for that one finds this flight too.
+    pub fn also_under(&mut self, variant: Digest) {
+        if variant == self.flight.digest || self.variant.is_some() {
+            return;
+        }
+        if let Slot::Vacant(slot) = self.flights.shard(variant).entry(variant) {
+            slot.insert(Arc::clone(&self.flight));
+            self.variant = Some(variant);
+        }
+    }
+
     /// Tells the waiters what came of it. The flight stays open to others until it is dropped.
     pub fn settle(&self, settlement: Settlement) {
         self.flight.state.send_replace(State::Settled(settlement));
@@ -228,7 +241,10 @@ impl Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        self.flights.close(&self.flight);
+        self.flights.close(self.flight.digest, &self.flight);
+        if let Some(variant) = self.variant {
+            self.flights.close(variant, &self.flight);
+        }
         self.flight.state.send_if_modified(|state| {
             let orphaned = matches!(state, State::Fetching);
             if orphaned {

@@ -19,6 +19,7 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 
+use super::authority;
 use super::forwarded::{self, Introduction};
 use super::upgrade::Handshake;
 use super::{ALLOWED, Rules, UNKNOWN_EXPECTATION, hop};
@@ -368,7 +369,12 @@ fn sent_host(
             }
             as_value(target.as_str())
         }
-        (Some(_), Some(target)) => as_value(target.as_str()),
+        // RFC 9112 §3.2: an invalid Host is refused, whether or not it counts.
+        (Some(field), Some(target)) => {
+            authority::canonical(field.as_bytes(), 80, 0)
+                .ok_or(ClientFault::Malformed("the host is malformed"))?;
+            as_value(target.as_str())
+        }
         (Some(field), None) => Ok(field.clone()),
         (None, Some(target)) if request.version() != Version::HTTP_11 => as_value(target.as_str()),
         // HTTP/1.0 knew no Host; whoever speaks it so asked for this very socket.
