@@ -76,6 +76,9 @@ impl Doubt {
     }
 }
 
+/// How long the others may take, when the ledger is there again, to append what they owe it.
+const DEBTS: Duration = Duration::from_millis(1500);
+
 /// What one process knows of the ledger.
 #[derive(Debug)]
 pub struct Ledger {
@@ -87,6 +90,8 @@ pub struct Ledger {
     /// `None`: the ledger lives in this process, which always hears it.
     lease: Option<Duration>,
     heard: Timestamp,
+    /// When it was heard again after a silence longer than the lease.
+    back_at: Timestamp,
     opening: Box<str>,
     /// Whose tickets those in the records are; empty: nobody's.
     instance: Box<str>,
@@ -117,6 +122,7 @@ impl Ledger {
             horizon: Position::ZERO,
             lease,
             heard: Timestamp::ZERO,
+            back_at: Timestamp::ZERO,
             opening: "".into(),
             instance: "".into(),
             owed: Owed::default(),
@@ -230,10 +236,18 @@ impl Ledger {
 
     /// All there was to read was read, by a request sent `at`. Renews the lease, unless Valkey has
     /// not taken all it is owed: then others may not know what they should.
+    ///
+    /// After a silence longer than the lease the others get a moment to say what they owe: until
+    /// then, what was there before stays suspect.
     pub fn heard(&mut self, at: Timestamp) {
-        if !self.owed.is_overdue() {
-            self.heard = self.heard.max(at);
+        if self.owed.is_overdue() {
+            return;
         }
+        let silent = self.lease.is_some_and(|lease| at.since(self.heard) > lease);
+        if silent && self.heard != Timestamp::ZERO {
+            self.back_at = at;
+        }
+        self.heard = self.heard.max(at);
     }
 
     /// The stream was looked at. True if it is another one than before: it must then be read from
@@ -286,7 +300,8 @@ impl Ledger {
         // not known either, as long as nothing was heard at all.
         let never_heard = self.lease.is_some() && self.heard == Timestamp::ZERO;
         let ahead = as_of > self.applied && (never_heard || !self.owed.is_empty());
-        (unheard || ahead).then_some(Doubt::Unheard)
+        let debts_may_come = vouched < self.back_at && now < self.back_at + DEBTS;
+        (unheard || ahead || debts_may_come).then_some(Doubt::Unheard)
     }
 
     fn apply_one(&mut self, record: &Record) {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Response, Uri};
+use http_body::Body as _;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -34,6 +35,9 @@ pub(super) struct Server {
     host: Option<HeaderValue>,
     /// As many permits as there may be exchanges at once; held until a response's content ends.
     exchanges: Arc<Semaphore>,
+    /// Half as many for requests with content, until it is sent: clients that take their time with
+    /// it do not keep the others from the origin.
+    uploads: Arc<Semaphore>,
     queue_timeout: Duration,
     timeout: Duration,
 }
@@ -96,6 +100,7 @@ impl Server {
             authority,
             host,
             exchanges: Arc::new(Semaphore::new(connections)),
+            uploads: Arc::new(Semaphore::new(connections.div_ceil(2))),
             queue_timeout: config.queue_timeout,
             timeout: config.timeout,
         })
@@ -145,9 +150,17 @@ impl Server {
         head: &Outgoing,
         content: &Lent,
     ) -> Result<Response<Body>, ProxyError> {
-        let free = Arc::clone(&self.exchanges).acquire_owned();
-        // The semaphore is never closed: what fails here is the waiting.
-        let Ok(Ok(permit)) = tokio::time::timeout(self.queue_timeout, free).await else {
+        let free = async {
+            // The semaphores are never closed: what fails here is the waiting.
+            let upload = match content.is_end_stream() {
+                true => None,
+                false => Arc::clone(&self.uploads).acquire_owned().await.ok(),
+            };
+            let permit = Arc::clone(&self.exchanges).acquire_owned().await.ok()?;
+            Some((upload, permit))
+        };
+        let waited = tokio::time::timeout(self.queue_timeout, free).await;
+        let Ok(Some((_upload, permit))) = waited else {
             return Err(OriginFault::Busy(self.queue_timeout).into());
         };
         content.begin();

@@ -12,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Link, Trouble, Wire};
 use super::{FIRST_PAUSE, Keys, LEAD, longer, millis};
+
+/// Longest pause before another attempt to append.
+const LONGEST_REST: Duration = Duration::from_millis(100);
 use crate::ledger::name::Name;
 use crate::ledger::{Debt, Mode, record};
 use crate::store::ledger::{Settings, Shared};
@@ -134,7 +137,8 @@ impl Append {
     }
 
     async fn rest(&mut self) {
-        let end = Instant::now() + self.pause;
+        // Others trust what they have soon after Valkey is back: debts must be there by then.
+        let end = Instant::now() + self.pause.min(LONGEST_REST);
         self.pause = longer(self.pause);
         loop {
             tokio::select! {

@@ -72,11 +72,12 @@ impl Tail {
     pub(super) async fn run(mut self) {
         loop {
             let Err(trouble) = self.follow().await;
+            self.shared.counters.reconnect();
             if self.pause == FIRST_PAUSE {
                 tracing::warn!(%trouble, "lost the ledger; what it vouched for is suspect soon");
+            } else {
+                tokio::time::sleep(self.pause).await;
             }
-            self.shared.counters.reconnect();
-            tokio::time::sleep(self.pause).await;
             self.pause = longer(self.pause);
         }
     }
