@@ -3,7 +3,7 @@
 //! | verdict | done in |
 //! |---|---|
 //! | `Admission::Pass` | [`pass`] |
-//! | `Admission::Write` | [`write`] |
+//! | `Admission::Write` | [`mod@write`] |
 //! | `Plan::Serve` | [`deliver`], without waiting for anything when it is in memory |
 //! | `Plan::ServeAndRefresh` | [`deliver`], and [`refresh`] behind |
 //! | `Plan::ServeBackingOff` | [`deliver`] |

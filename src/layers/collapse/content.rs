@@ -2,9 +2,9 @@
 //!
 //! | phase | what is kept | who waits for whom |
 //! |---|---|---|
-//! | [`Phase::Whole`] | every piece: late readers start at the beginning | nobody |
-//! | [`Phase::Window`] | too large to store: only what some reader still needs | the fill waits for its fastest reader |
-//! | [`Phase::Ended`] | as before | nobody |
+//! | `Phase::Whole` | every piece: late readers start at the beginning | nobody |
+//! | `Phase::Window` | too large to store: only what some reader still needs | the fill waits for its fastest reader |
+//! | `Phase::Ended` | as before | nobody |
 //!
 //! A slow reader never holds up the fill or another reader. While the content is whole it costs
 //! memory up to the largest entry that its route stores. Once it is too large for that, a reader
