@@ -28,6 +28,12 @@ use crate::telemetry::outcome::{Outcome, Source};
 /// Where a response says what the cache did (RFC 9211).
 const CACHE_STATUS: http::HeaderName = http::HeaderName::from_static("cache-status");
 
+/// What the log says of a response that nobody waited for; never sent.
+const CLIENT_LEFT: StatusCode = match StatusCode::from_u16(499) {
+    Ok(status) => status,
+    Err(_) => StatusCode::BAD_REQUEST,
+};
+
 /// Where a client's own name for its request stands.
 const REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request-id");
 
@@ -92,6 +98,14 @@ pin_project! {
         #[pin]
         inner: F,
         seen: Option<Seen>,
+    }
+
+    impl<F> PinnedDrop for Observing<F> {
+        fn drop(this: Pin<&mut Self>) {
+            if let Some(seen) = this.project().seen.take() {
+                seen.left();
+            }
+        }
     }
 }
 
@@ -184,11 +198,23 @@ impl Seen {
         response.map(|body| Body::streaming(Counted { body, bytes: 0, seen: Some((self, done)) }))
     }
 
+    /// The client has left before there was a response.
+    fn left(&self) {
+        let nothing = Done {
+            status: CLIENT_LEFT,
+            handled: None,
+            fault: Some("client-left"),
+            cache_status: None,
+        };
+        self.done(&nothing, 0);
+    }
+
     /// The response has been sent, or the client has left.
     fn done(&self, done: &Done, bytes: u64) {
         let duration = self.began.elapsed();
         let (outcome, route) = match &done.handled {
             Some(handled) => (handled.outcome, handled.route.index),
+            None if done.status == CLIENT_LEFT => (Outcome::Left, self.watch.fallback),
             None if done.status.is_server_error() && done.fault != Some("overloaded") => {
                 (Outcome::Error, self.watch.fallback)
             }
@@ -197,7 +223,7 @@ impl Seen {
         let source = match outcome {
             outcome if outcome.spared_the_origin() => Source::Cache,
             Outcome::Revalidated => Source::Cache,
-            Outcome::Refused | Outcome::Error => Source::Own,
+            Outcome::Refused | Outcome::Error | Outcome::Left => Source::Own,
             _ => Source::Origin,
         };
         self.watch.metrics.request(route, outcome, source, bytes, duration);

@@ -1,7 +1,7 @@
 //! Every metric once: name, labels, one sentence. Times are in seconds, sizes in bytes.
 //!
 //! The hit ratio of a route is the share of `hit`, `stale` and `collapsed` among all its requests
-//! but those that ended as `pass`, `refused` or `error` ([`Outcome::spared_the_origin`],
+//! but those that ended as `pass`, `refused`, `error` or `left` ([`Outcome::spared_the_origin`],
 //! [`Outcome::cacheable`]).
 
 use std::fmt;

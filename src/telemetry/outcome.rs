@@ -11,6 +11,7 @@
 //! | `pass` | a response that is none of the cache's business | yes |
 //! | `refused` | our refusal: malformed, too large, overloaded, only-if-cached | no |
 //! | `error` | our error: the origin failed and nothing stored would do | tried |
+//! | `left` | nothing: the client left before there was an answer | perhaps |
 
 /// Labels with a fixed set of values.
 macro_rules! labels {
@@ -56,6 +57,8 @@ labels! {
         Refused = "refused",
         /// Answered by us because the origin failed.
         Error = "error",
+        /// Nobody waited for the answer.
+        Left = "left",
     }
 }
 
@@ -68,7 +71,7 @@ impl Outcome {
 
     /// Was it a matter for the cache at all?
     pub const fn cacheable(self) -> bool {
-        !matches!(self, Self::Pass | Self::Refused | Self::Error)
+        !matches!(self, Self::Pass | Self::Refused | Self::Error | Self::Left)
     }
 }
 

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::World;
 use crate::support::larder::{Larder, Setup};
-use crate::support::origin::{Origin, ok, status};
+use crate::support::origin::{Gate, Origin, ok, status};
 use crate::support::wait::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -289,4 +289,21 @@ async fn the_admin_listener_does_not_answer_for_clients_nor_the_other_way_round(
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(!answer.contains("applied_by"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_before_its_answer_is_counted_and_logged() {
+    let world = World::with("").await;
+    let gate = Gate::closed();
+    world.origin.on("/slow").replies(ok("late").after(&gate));
+    let waits = tokio::spawn(world.client.asks("GET", "/slow").send());
+    eventually("the origin has it", async || world.origin.saw("/slow") == 1).await;
+    waits.abort();
+    let _ = waits.await;
+    eventually("it is counted", async || {
+        let metrics = world.larder.metrics().await;
+        metrics.sum("larder_requests_total", &[("outcome", "left")]) as usize == 1
+    })
+    .await;
+    gate.open();
 }

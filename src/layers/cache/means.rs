@@ -1,0 +1,142 @@
+//! What the cache works with, and how it is left in good order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::notes::{HitForMiss, Notes};
+use crate::config::matcher::Routes;
+use crate::config::{Config, Route};
+use crate::key::tags;
+use crate::layers::collapse::Flights;
+use crate::layers::collapse::content::FillBudget;
+use crate::semantics::time::Timestamp;
+use crate::store::Store;
+use crate::store::ledger::LedgerHandle;
+use crate::telemetry::metrics::Metrics;
+
+/// What the cache works with: one per process.
+#[derive(Debug)]
+pub struct Means {
+    /// Which route applies.
+    pub routes: Routes,
+    /// Where entries are.
+    pub store: Arc<dyn Store>,
+    /// What was invalidated.
+    pub ledger: LedgerHandle,
+    /// Fills under way.
+    pub flights: Arc<Flights>,
+    /// What all fills may hold in memory.
+    pub fill_budget: Arc<FillBudget>,
+    /// Keys whose answers could not be shared.
+    pub hit_for_miss: HitForMiss,
+    /// Keys for which the origin failed a moment ago.
+    pub failures: Notes,
+    /// Room for background refreshes.
+    pub refreshes: Arc<Semaphore>,
+    /// How long a failing origin is left alone, per key.
+    pub retry_after: Duration,
+    /// How long a fill lease outlives its holder.
+    pub lease: Duration,
+    /// [`tags::stamp`] of each route, the fallback's last.
+    pub stamps: Box<[[u8; 8]]>,
+    /// Writes under way: their invalidations must not be lost when the process ends.
+    pub writes: TaskTracker,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Scheme and authority of the last request that was not a hit in memory: for questions that
+    /// name none.
+    pub last: Arc<ArcSwapOption<String>>,
+    /// What time it is.
+    pub clock: fn() -> Timestamp,
+}
+
+impl Means {
+    /// From a configuration, a store and a ledger.
+    pub fn new(
+        config: &Config,
+        store: Arc<dyn Store>,
+        ledger: LedgerHandle,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let fill_memory = config.store.memory.max(64 << 20);
+        Self {
+            routes: Routes::new(config),
+            store,
+            ledger,
+            flights: Arc::default(),
+            fill_budget: Arc::new(FillBudget::new(fill_memory)),
+            hit_for_miss: HitForMiss::new(config.routes.len() + 1),
+            failures: Notes::default(),
+            refreshes: Arc::new(Semaphore::new(config.origin.max_refreshes)),
+            retry_after: config.origin.retry_after,
+            lease: config.store.lease,
+            stamps: config
+                .routes
+                .iter()
+                .chain([&config.fallback])
+                .map(|route| tags::stamp(&route.tags, route.max_tags))
+                .collect(),
+            writes: TaskTracker::new(),
+            metrics,
+            last: Arc::default(),
+            clock: crate::clock::now,
+        }
+    }
+
+    /// The same under another configuration: entries, fills under way and what is known of the
+    /// ledger stay.
+    pub fn reconfigured(&self, config: &Config) -> Self {
+        let (store, ledger) = (Arc::clone(&self.store), self.ledger.clone());
+        let metrics = Arc::clone(&self.metrics);
+        Self {
+            flights: Arc::clone(&self.flights),
+            fill_budget: Arc::clone(&self.fill_budget),
+            last: Arc::clone(&self.last),
+            writes: self.writes.clone(),
+            ..Self::new(config, store, ledger, metrics)
+        }
+    }
+
+    /// `scheme://authority` of the last request that was not a hit in memory.
+    pub fn last_place(&self) -> Option<String> {
+        self.last.load().as_ref().map(|place| String::clone(place))
+    }
+
+    pub(super) fn note_place(&self, uri: &http::Uri) {
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return };
+        let is_it = |place: &String| {
+            let rest = place.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
+            rest == Some(authority.as_str())
+        };
+        if !self.last.load().as_ref().is_some_and(|place| is_it(place)) {
+            self.last.store(Some(Arc::new(format!("{scheme}://{authority}"))));
+        }
+    }
+
+    /// [`tags::stamp`] of a route.
+    pub fn stamp(&self, route: &Route) -> [u8; 8] {
+        self.stamps.get(route.index).copied().unwrap_or_default()
+    }
+
+    /// Waits until no write is under way and nothing is owed to the ledger any more, at most
+    /// `patience`; false if that was not enough.
+    pub async fn settled(&self, patience: Duration) -> bool {
+        self.writes.close();
+        let settled = async {
+            self.writes.wait().await;
+            while self.ledger.observe().owed > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(patience, settled).await.is_ok()
+    }
+
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+}
