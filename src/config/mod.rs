@@ -209,6 +209,37 @@ pub struct Route {
     pub collapse: bool,
     /// How long a miss waits for somebody else's fill before it fetches for itself.
     pub collapse_timeout: Duration,
+    /// What becomes of a client's own directives (RFC 9111 §5.2.1).
+    pub request_directives: RequestDirectives,
+    /// What becomes of a response that sets a cookie.
+    pub set_cookie: SetCookie,
+    /// May a write that answers with the new representation make it the entry of its URL (RFC 9110
+    /// §9.3.4)?
+    pub write_through: bool,
+    /// Is `No-Vary-Search` of responses obeyed?
+    pub no_vary_search: bool,
+    /// Largest content of a QUERY that is part of a key, in bytes; 0: QUERY is not cached.
+    pub max_query_content: u64,
+}
+
+/// What becomes of a client's own directives (RFC 9111 §5.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestDirectives {
+    /// Nothing: no client makes a request to the origin of what would be a hit.
+    Ignore,
+    /// They narrow, and `max-stale` widens, what the client is served.
+    Honour,
+}
+
+/// What becomes of a response that sets a cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetCookie {
+    /// It is not stored.
+    Refuse,
+    /// It is stored without `Set-Cookie`.
+    Strip,
+    /// It is stored as it is: everybody gets the cookie.
+    Store,
 }
 
 impl Route {
@@ -233,6 +264,9 @@ pub struct Freshness {
     pub negative_ttl: Option<Duration>,
     /// Lifetimes taken from the configuration are spread by this share, e.g. 0.1 for ±10 %.
     pub jitter: f64,
+    /// Where nobody gives a lifetime: this share of the time since `Last-Modified` (RFC 9111
+    /// §4.2.2); `None`: none.
+    pub heuristic: Option<f64>,
 }
 
 /// Whose word on freshness wins.

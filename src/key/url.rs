@@ -114,7 +114,9 @@ mod tests {
 
     use super::*;
     use crate::config::template::{Part, Template};
-    use crate::config::{Authority as Word, Freshness, KeyRules, OnDoubt};
+    use crate::config::{
+        Authority as Word, Freshness, KeyRules, OnDoubt, RequestDirectives, SetCookie,
+    };
     use crate::ledger::name::Belongs;
 
     fn route(rules: &[(NameKind, &[Part])], invalidate_parent: bool) -> Route {
@@ -132,6 +134,7 @@ mod tests {
                 stale_if_error: Duration::ZERO,
                 negative_ttl: None,
                 jitter: 0.0,
+                heuristic: None,
             },
             namespace: Template::default(),
             tags: vec![],
@@ -150,6 +153,11 @@ mod tests {
             on_doubt: OnDoubt::Revalidate,
             collapse: true,
             collapse_timeout: Duration::ZERO,
+            request_directives: RequestDirectives::Ignore,
+            set_cookie: SetCookie::Refuse,
+            write_through: false,
+            no_vary_search: false,
+            max_query_content: 64 * 1024,
         }
     }
 

@@ -4,7 +4,7 @@ use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE};
 use http::{HeaderMap, Method};
 
 use super::{Admission, FetchReason, PassReason, Plan, RefuseReason, StaleReason};
-use crate::config::{OnDoubt, Route};
+use crate::config::{OnDoubt, RequestDirectives, Route};
 use crate::ledger::Standing;
 use crate::semantics::invalidation::is_unsafe;
 use crate::semantics::reuse::Demands;
@@ -131,10 +131,10 @@ pub fn may_cover_an_error(entry: &Entry, now: Timestamp) -> bool {
     now < entry.response.times.error_until
 }
 
-/// Does this route obey what clients ask of a cache? Only where the RFC alone rules: elsewhere a
-/// client could make every request a request to the origin.
+/// Does this route obey what clients ask of a cache? By default only where the RFC alone rules:
+/// elsewhere a client could make every request a request to the origin.
 fn honours(route: &Route) -> bool {
-    route.is_fallback()
+    route.request_directives == RequestDirectives::Honour
 }
 
 /// RFC 9111 §5.2.1, where honoured: a client may narrow what it is served, never widen it beyond

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use super::request::{Found, admit, may_cover_an_error, plan};
 use super::response::{Answer, Asked, settle};
 use super::{Admission, Audience, FetchReason, NotShared, Outcome, PassReason, Plan, StaleReason};
-use crate::config::{Authority, Freshness, KeyRules, OnDoubt, Route};
+use crate::config::{Authority, Freshness, KeyRules, OnDoubt, RequestDirectives, Route, SetCookie};
 use crate::key::Digest;
 use crate::ledger::name::Belongs;
 use crate::ledger::{Doubt, Position, Standing};
@@ -41,6 +41,7 @@ fn route() -> Route {
             stale_if_error: secs(3600),
             negative_ttl: Some(secs(5)),
             jitter: 0.0,
+            heuristic: None,
         },
         namespace: crate::config::template::Template::default(),
         tags: Vec::new(),
@@ -53,6 +54,11 @@ fn route() -> Route {
         on_doubt: OnDoubt::Revalidate,
         collapse: true,
         collapse_timeout: secs(10),
+        request_directives: RequestDirectives::Ignore,
+        set_cookie: SetCookie::Refuse,
+        write_through: false,
+        no_vary_search: false,
+        max_query_content: 64 * 1024,
     }
 }
 
@@ -64,8 +70,9 @@ fn fallback() -> Route {
         stale_if_error: Duration::ZERO,
         negative_ttl: None,
         jitter: 0.0,
+        heuristic: None,
     };
-    Route { name: "-".into(), freshness, ..route() }
+    Route { name: "-".into(), freshness, request_directives: RequestDirectives::Honour, ..route() }
 }
 
 fn fields(fields: &[(&'static str, &str)]) -> HeaderMap {

@@ -12,7 +12,10 @@ use super::super::pattern::Pattern;
 use super::super::suggest::did_you_mean;
 use super::super::table::{FromValue, Table};
 use super::super::template::{NameRule, Part, Template};
-use super::super::{Authority, Freshness, KeyRules, OnDoubt, QueryRule, Route, Store, knobs};
+use super::super::{
+    Authority, Freshness, KeyRules, OnDoubt, QueryRule, RequestDirectives, Route, SetCookie, Store,
+    knobs,
+};
 
 type Classes = [(String, Table)];
 
@@ -155,6 +158,18 @@ fn contract(layers: &Layers<'_>) -> Route {
         },
         collapse: layers.get_or_default("collapse"),
         collapse_timeout: layers.get_or_default("collapse_timeout"),
+        request_directives: match word("request_directives") {
+            Some("honour") => RequestDirectives::Honour,
+            _ => RequestDirectives::Ignore,
+        },
+        set_cookie: match word("set_cookie") {
+            Some("strip") => SetCookie::Strip,
+            Some("store") => SetCookie::Store,
+            _ => SetCookie::Refuse,
+        },
+        write_through: layers.get_or_default("write_through"),
+        no_vary_search: layers.get_or_default("no_vary_search"),
+        max_query_content: layers.get_or_default("max_query_content"),
     }
 }
 
@@ -169,6 +184,7 @@ fn freshness(layers: &Layers<'_>) -> Freshness {
         stale_if_error: layers.get_or_default("stale_if_error"),
         negative_ttl: layers.get("negative_ttl"),
         jitter: layers.get_or_default("jitter"),
+        heuristic: layers.get("heuristic"),
     }
 }
 
@@ -180,6 +196,7 @@ fn fallback(index: usize) -> Route {
     let mut route = contract(&Layers { route: &nothing, class: None });
     route.index = index;
     route.freshness.jitter = 0.0;
+    route.request_directives = RequestDirectives::Honour;
     route
 }
 
