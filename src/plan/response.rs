@@ -10,9 +10,10 @@ use crate::config::{Authority, Freshness, Route};
 use crate::key::Digest;
 use crate::semantics::cache_control::CacheControl;
 use crate::semantics::freshness::{
-    explicit_lifetime, must_not_serve_stale, stale_if_error, stale_while_revalidate,
+    explicit_lifetime, heuristic_lifetime, must_not_serve_stale, stale_if_error,
+    stale_while_revalidate,
 };
-use crate::semantics::storable::{Allowance, NotStorable, storable};
+use crate::semantics::storable::{Allowance, NotStorable, is_heuristically_cacheable, storable};
 use crate::semantics::stored::{StoredResponse, Times};
 use crate::semantics::time::Timestamp;
 use crate::semantics::validation::{confirms, freshen, has_validator};
@@ -114,7 +115,9 @@ fn may_store(
 ) -> Result<(), NotStorable> {
     let freshness = &asked.route.freshness;
     let allowance = Allowance {
-        ttl: ttl(freshness, answer.status).is_some(),
+        ttl: ttl(freshness, answer.status).is_some()
+            || guess(freshness, (answer.status, answer.headers), control, answer.received)
+                .is_some(),
         keyed: &keyed(asked.route),
         override_origin: freshness.authority == Authority::Route,
     };
@@ -182,6 +185,25 @@ fn ttl(freshness: &Freshness, status: StatusCode) -> Option<Duration> {
     }
 }
 
+/// The lifetime to be assumed where neither the origin nor the route gives one (RFC 9111 §4.2.2),
+/// if the route wants that.
+fn guess(
+    freshness: &Freshness,
+    (status, headers): (StatusCode, &HeaderMap),
+    control: &CacheControl,
+    received: Timestamp,
+) -> Option<Duration> {
+    let share = freshness.heuristic?;
+    // "MUST NOT use heuristics to determine freshness when an explicit expiration time is present".
+    if explicit_lifetime(control, headers, received).is_some() || ttl(freshness, status).is_some() {
+        return None;
+    }
+    // "heuristics can only be used on […] status codes [that] are defined as heuristically
+    // cacheable […] and on responses […] marked as explicitly cacheable".
+    (control.public || is_heuristically_cacheable(status))
+        .then(|| heuristic_lifetime(headers, received, share))?
+}
+
 /// Until when a response may be used; `None` if neither the origin nor the route says.
 fn times(
     asked: &Asked<'_>,
@@ -192,7 +214,10 @@ fn times(
 ) -> Option<Times> {
     let freshness = &asked.route.freshness;
     let initial_age = age::corrected_initial_age(headers, asked.sent, received);
-    let explicit = explicit_lifetime(control, headers, received);
+    // A guess is about the origin's content, so it is treated as the origin's word: its age counts
+    // against it, and what the origin says of the time after holds.
+    let explicit = explicit_lifetime(control, headers, received)
+        .or_else(|| guess(freshness, (status, headers), control, received));
     let configured = ttl(freshness, status);
     let origin_rules = freshness.authority == Authority::Origin;
     let spread = Spread::of(freshness.jitter, asked.digest);

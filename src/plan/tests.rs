@@ -300,6 +300,46 @@ fn the_origin_wins_where_it_speaks_and_the_route_where_it_is_silent() {
 }
 
 #[test]
+fn a_lifetime_is_guessed_only_where_nobody_gives_one() {
+    // 2023-11-14 22:13:20 GMT is NOW; modified 1000 s before.
+    let (date, modified) = (
+        ("date", "Tue, 14 Nov 2023 22:13:20 GMT"),
+        ("last-modified", "Tue, 14 Nov 2023 21:56:40 GMT"),
+    );
+    let share = |route: Route| {
+        let freshness = Freshness { heuristic: Some(0.1), ..route.freshness };
+        Route { freshness, ..route }
+    };
+    let (rfc, with_ttl) = (share(fallback()), share(route()));
+    let mut by_route = share(fallback());
+    by_route.freshness.authority = Authority::Route;
+    by_route.freshness.soft_ttl = Some(secs(60));
+    let said = |said: &'static str| ("cache-control", said);
+    for (route, status, headers, expected) in [
+        (&rfc, 200, &[date, modified][..], Some((100, 100, 100))),
+        (&rfc, 404, &[date, modified], Some((100, 100, 100))),
+        (&rfc, 302, &[date, modified], None),
+        (&rfc, 302, &[date, modified, said("public")], Some((100, 100, 100))),
+        (&rfc, 200, &[date, modified, ("age", "30")], Some((70, 70, 70))),
+        (&rfc, 200, &[date, modified, said("max-age=7")], Some((7, 7, 7))),
+        (&rfc, 200, &[date, modified, ("expires", "0")], Some((0, 0, 0))),
+        (&rfc, 200, &[date, modified, said("max-age=x")], Some((0, 0, 0))),
+        (&rfc, 200, &[date, modified, said("no-cache")], Some((0, 0, 0))),
+        (&rfc, 200, &[date, modified, said("stale-if-error=9")], Some((100, 100, 109))),
+        (&rfc, 200, &[date], None),
+        (&fallback(), 200, &[date, modified], None),
+        (&with_ttl, 200, &[date, modified], Some((60, 600, 4200))),
+        (&with_ttl, 404, &[date, modified], Some((5, 5, 3605))),
+        (&by_route, 200, &[date, modified], Some((60, 60, 60))),
+        (&by_route, 404, &[date, modified, said("must-revalidate")], Some((100, 100, 100))),
+        (&by_route, 404, &[date, modified, said("max-age=7")], Some((7, 7, 7))),
+        (&rfc, 200, &[date, modified, said("no-store")], None),
+    ] {
+        assert_eq!(windows(settled(route, status, headers)), expected, "{status} {headers:?}");
+    }
+}
+
+#[test]
 fn what_must_be_validated_each_time_is_kept_to_be_validated() {
     let headers = [("cache-control", "no-cache"), ("etag", "\"1\"")];
     assert_eq!(windows(settled(&route(), 200, &headers)), Some((0, 0, 0)));

@@ -76,7 +76,8 @@ impl NotStorable {
 /// What the route adds to what the messages say. None of it lifts a prohibition of §3.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Allowance<'a> {
-    /// The route has a lifetime for responses of this status that come without one.
+    /// There is a lifetime for responses of this status that come without one: the route's, or a
+    /// guess (§4.2.2).
     pub ttl: bool,
     /// Request fields that are part of the key: what varies with them is told apart.
     pub keyed: &'a [HeaderName],
@@ -133,7 +134,9 @@ pub fn storable(
     // Not in §3, which leaves it to the origin (§7.3): a cookie set for one is not for all.
     refuse_if(response_headers.contains_key(SET_COOKIE), NotStorable::SetCookie)?;
     telling_apart(response_headers, allowance)?;
-    // §3: at least one of …
+    // §3: at least one of … The last of them, "a status code that is defined as heuristically
+    // cacheable", and `public` suffice only with a lifetime to go by: for nothing stored without
+    // one would ever be served unasked.
     let stays = has_explicit_freshness(control, response_headers)
         || (allowance.ttl && (control.public || is_heuristically_cacheable(status)));
     refuse_if(!stays, NotStorable::NoFreshness)

@@ -145,6 +145,15 @@ pub(super) static CONTRACT_KNOBS: &[Knob] = &[
         turn: "Set a few seconds if clients keep asking for what is not there.",
     },
     Knob {
+        key: "heuristic",
+        kind: Kind::Ratio(1.0),
+        preset: Unset("\"10%\""),
+        says: "Where neither the origin nor a key above gives a lifetime: this share of the time \
+               since Last-Modified, a day at most; absent: not stored.",
+        turn: "Set 10% for an origin that dates its content and says nothing else, such as a \
+               server of files.",
+    },
+    Knob {
         key: "jitter",
         kind: Kind::Ratio(0.5),
         preset: Is("\"10%\""),
