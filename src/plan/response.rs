@@ -2,21 +2,23 @@
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::{Audience, NotShared, Outcome};
-use crate::config::{Authority, Freshness, Route};
+use crate::config::{Authority, Freshness, Route, SetCookie};
 use crate::key::Digest;
 use crate::semantics::cache_control::CacheControl;
 use crate::semantics::freshness::{
     explicit_lifetime, heuristic_lifetime, must_not_serve_stale, stale_if_error,
     stale_while_revalidate,
 };
-use crate::semantics::storable::{Allowance, NotStorable, is_heuristically_cacheable, storable};
+use crate::semantics::storable::{
+    Allowance, NotStorable, is_heuristically_cacheable, sets_cookie, storable,
+};
 use crate::semantics::stored::{StoredResponse, Times};
 use crate::semantics::time::Timestamp;
-use crate::semantics::validation::{confirms, freshen, has_validator};
+use crate::semantics::validation::{confirms, freshen_with, has_validator};
 use crate::semantics::{age, targeted, vary};
 
 /// An entry with a validator is kept this much longer than it may be served, since asking whether
@@ -92,7 +94,8 @@ fn settle_not_modified(asked: &Asked<'_>, answer: &Answer<'_>) -> Outcome {
     if !confirms(&stored.headers, answer.headers) {
         return Outcome::AskAgain;
     }
-    let merged = freshen(&stored.headers, answer.headers);
+    let cookies = asked.route.set_cookie == SetCookie::Store;
+    let merged = freshen_with(&stored.headers, answer.headers, cookies);
     // Under another Vary it belongs under another key, and only a whole response goes there.
     if vary::parse(&merged) != vary::parse(&stored.headers) {
         return Outcome::AskAgain;
@@ -120,6 +123,7 @@ fn may_store(
                 .is_some(),
         keyed: &keyed(asked.route),
         override_origin: freshness.authority == Authority::Route,
+        cookies: asked.route.set_cookie != SetCookie::Refuse,
     };
     storable(asked.method, asked.headers, answer.status, answer.headers, control, allowance)
 }
@@ -156,9 +160,10 @@ fn audience(
     control: &CacheControl,
     storable: Result<(), NotStorable>,
 ) -> Audience {
+    let cookie = sets_cookie(answer.headers) && asked.route.set_cookie == SetCookie::Refuse;
     let claimed = control.is_private()
         || control.no_store
-        || answer.headers.contains_key(SET_COOKIE)
+        || cookie
         || !matches!(
             storable,
             Ok(()) | Err(NotStorable::NoFreshness | NotStorable::StatusNotUnderstood)

@@ -363,6 +363,22 @@ fn what_is_forbidden_is_stored_by_no_route() {
 }
 
 #[test]
+fn a_cookie_forbids_only_where_the_route_does_not_say_what_becomes_of_it() {
+    for set_cookie in [SetCookie::Strip, SetCookie::Store] {
+        let route = Route { set_cookie, ..route() };
+        for (headers, expected) in [
+            (&[("set-cookie", "a=b")][..], Some((60, 600, 4200))),
+            (&[("set-cookie", "a=b"), ("cache-control", "private, max-age=9")], None),
+            (&[("set-cookie", "a=b"), ("cache-control", "no-store")], None),
+        ] {
+            assert_eq!(windows(settled(&route, 200, headers)), expected, "{headers:?}");
+        }
+        let error = settled(&route, 500, &[("set-cookie", "a=b")]);
+        assert_eq!(error, Outcome::Error(Audience::Waiters), "others get it without the cookie");
+    }
+}
+
+#[test]
 fn what_cannot_be_kept_whole_is_passed_on() {
     let route = route();
     let headers = fields(&[]);

@@ -162,6 +162,17 @@ pub(super) static CONTRACT_KNOBS: &[Knob] = &[
         turn: "Raise it if refreshes still come in waves.",
     },
     Knob {
+        key: "set_cookie",
+        kind: Kind::Words(&["refuse", "strip", "store"]),
+        preset: Is("\"refuse\""),
+        says: "What becomes of a response that sets a cookie: it is not stored; or it is, without \
+               the cookie, which only the client that asked first gets (\"strip\"); or it is as it \
+               is, and everybody gets that client's cookie (\"store\").",
+        turn: "Take strip for an origin that sets a session on every answer and means nothing by \
+               it; take store only for a cookie that may be the same for all, and never for a \
+               session.",
+    },
+    Knob {
         key: "max_entry",
         kind: Kind::Size(1, GIB),
         preset: Is("\"8MiB\""),
