@@ -53,8 +53,8 @@ pub fn heuristic_lifetime(
     received: Timestamp,
     share: f64,
 ) -> Option<Duration> {
-    let modified = single_date(headers, &LAST_MODIFIED)?;
-    let sent = single_date(headers, &DATE).unwrap_or(received);
+    let modified = single_date(headers, &LAST_MODIFIED, received)?;
+    let sent = single_date(headers, &DATE, received).unwrap_or(received);
     // RFC 9110 §8.8.2.1: no origin sends a Last-Modified "that is later than the server's time of
     // message origination (Date)": one that does knows nothing. An interval of none says nothing.
     let unchanged = sent.since(modified);
@@ -105,8 +105,8 @@ fn forbids_in_words(control: &CacheControl) -> bool {
 /// §4.2.1: Expires minus Date, "using the time the message was received if it is not present".
 /// §5.3: "MUST interpret invalid date formats … as representing a time in the past".
 fn until_expires(headers: &HeaderMap, received: Timestamp) -> Duration {
-    let Some(expires) = single_date(headers, &EXPIRES) else { return Duration::ZERO };
-    let date = single_date(headers, &DATE).unwrap_or(received);
+    let Some(expires) = single_date(headers, &EXPIRES, received) else { return Duration::ZERO };
+    let date = single_date(headers, &DATE, received).unwrap_or(received);
     expires.since(date).min(LONGEST)
 }
 

@@ -65,8 +65,9 @@ pub fn confirms(stored: &HeaderMap, not_modified: &HeaderMap) -> bool {
             _ => false,
         };
     }
-    match date(not_modified, LAST_MODIFIED) {
-        Some(theirs) => date(stored, LAST_MODIFIED) == Some(theirs),
+    let sent = date(not_modified, DATE, None);
+    match date(not_modified, LAST_MODIFIED, sent) {
+        Some(theirs) => date(stored, LAST_MODIFIED, sent) == Some(theirs),
         None => true,
     }
 }
@@ -126,13 +127,14 @@ fn entity_tag(headers: &HeaderMap) -> Option<&HeaderValue> {
 /// A Last-Modified that can vouch for a response.
 ///
 /// RFC 9110 §8.8.2.2: it is weak unless Date is "at least one second after the Last-Modified
-/// value": within its own second the resource may have changed again, unseen. An API that is
-/// written to and read at once meets that second often, so such a response is not asked about but
-/// fetched again.
+/// value": within its own second the resource may have changed again, unseen. RFC 9111 §4.3.1 says
+/// "SHOULD send the Last-Modified value"; no MUST is behind that, and an API that is written to and
+/// read at once meets that second often: a 304 would then confirm for good what a write of the same
+/// second has replaced. So such a response is not asked about but fetched again.
 fn last_modified(headers: &HeaderMap) -> Option<&HeaderValue> {
-    let modified = date(headers, LAST_MODIFIED)?;
-    let settled =
-        date(headers, DATE).is_none_or(|sent| sent.since(modified) >= Duration::from_secs(1));
+    let sent = date(headers, DATE, None);
+    let modified = date(headers, LAST_MODIFIED, sent)?;
+    let settled = sent.is_none_or(|sent| sent.since(modified) >= Duration::from_secs(1));
     single(headers, LAST_MODIFIED).filter(|_| settled)
 }
 
