@@ -6,7 +6,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::{Audience, NotShared, Outcome};
-use crate::config::{Authority, Freshness, Route, SetCookie};
+use crate::config::{Authority, Freshness, RequestDirectives, Route, SetCookie};
 use crate::key::Digest;
 use crate::semantics::cache_control::CacheControl;
 use crate::semantics::freshness::{
@@ -22,8 +22,9 @@ use crate::semantics::validation::{confirms, freshen_with, has_validator};
 use crate::semantics::{age, targeted, vary};
 
 /// An entry with a validator is kept this much longer than it may be served, since asking whether
-/// it still stands costs the origin less than asking for it.
-const KEEP_TO_VALIDATE: Duration = Duration::from_secs(300);
+/// it still stands costs the origin less than asking for it. So is one that a client may have stale
+/// if it asks for that (RFC 9111 §5.2.1.2): no client's `max-stale` reaches further back.
+const KEEP_BEYOND: Duration = Duration::from_secs(300);
 
 /// What was asked of the origin, and when.
 #[derive(Clone, Copy, Debug)]
@@ -244,7 +245,11 @@ fn times(
         _ => fresh_until,
     };
     let served = fresh_until.max(stale_until).max(error_until);
-    let keep_until = if has_validator(headers) { served + KEEP_TO_VALIDATE } else { served };
+    let of_use = has_validator(headers)
+        || (served > received
+            && asked.route.request_directives == RequestDirectives::Honour
+            && !must_not_serve_stale(control));
+    let keep_until = if of_use { served + KEEP_BEYOND } else { served };
     Some(Times {
         response_time: received,
         initial_age,

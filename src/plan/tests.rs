@@ -228,6 +228,108 @@ fn only_the_rfc_route_lets_clients_ask_for_something_newer() {
 }
 
 #[test]
+fn a_client_narrows_and_widens_what_it_is_served_where_it_is_obeyed() {
+    let asked = |control: &str| Demands::of(&fields(&[("cache-control", control)]));
+    let honours = Route { request_directives: RequestDirectives::Honour, ..route() };
+    let (stale, widened) =
+        (Plan::ServeAndRefresh(StaleReason::Expired), Plan::ServeAndRefresh(StaleReason::Request));
+    let (request, expired) =
+        (Plan::Revalidate(FetchReason::Request), Plan::Revalidate(FetchReason::Expired));
+    // Soft at 60 s, hard at 600 s. Seconds after the fill.
+    for (later, control, expected) in [
+        (60, "x", stale),
+        (60, "max-age=600", request),
+        (60, "max-age=600, max-stale", stale),
+        (60, "max-age=59, max-stale", request),
+        (60, "min-fresh=0", request),
+        (60, "min-fresh=0, max-stale", request),
+        (70, "max-stale=10", stale),
+        (70, "max-stale=9", request),
+        (70, "no-cache, max-stale", request),
+        (600, "x", expired),
+        (600, "max-stale", widened),
+        (600, "max-stale=540", widened),
+        (600, "max-stale=539", expired),
+        (600, "max-stale, max-age=600", widened),
+        (600, "max-stale, max-age=599", expired),
+        (600, "max-stale, no-cache", expired),
+        (600, "max-stale, min-fresh=1", expired),
+        (600, "max-stale, only-if-cached", widened),
+    ] {
+        let entry = entry(ETAG);
+        let now = entry.response.times.response_time + secs(later);
+        let found = || Found::Entry(&entry, Standing::Good);
+        let demands = asked(control);
+        assert_eq!(plan(&honours, &demands, found(), false, now), expected, "{later} {control}");
+        let ignored = if later < 600 { stale } else { expired };
+        let made = plan(&route(), &demands, found(), false, now);
+        assert!(made == ignored || matches!(made, Plan::Refuse(_)), "{later} {control}: {made:?}");
+    }
+}
+
+#[test]
+fn what_a_purge_made_stale_is_stale_to_a_client_too() {
+    let honours = Route { request_directives: RequestDirectives::Honour, ..route() };
+    let entry = entry(ETAG);
+    let now = entry.response.times.response_time + secs(10);
+    for (control, expected) in [
+        ("x", Plan::ServeAndRefresh(StaleReason::Purged)),
+        ("max-stale=0", Plan::ServeAndRefresh(StaleReason::Purged)),
+        ("max-age=60", Plan::Revalidate(FetchReason::Request)),
+        ("min-fresh=1", Plan::Revalidate(FetchReason::Request)),
+    ] {
+        let demands = Demands::of(&fields(&[("cache-control", control)]));
+        let found = Found::Entry(&entry, Standing::Softened);
+        assert_eq!(plan(&honours, &demands, found, false, now), expected, "{control}");
+    }
+}
+
+#[test]
+fn max_stale_widens_nothing_that_is_more_than_old() {
+    let honours = Route { request_directives: RequestDirectives::Honour, ..route() };
+    let demands = Demands::of(&fields(&[("cache-control", "max-stale")]));
+    for standing in [Standing::Invalidated, Standing::Softened, Standing::Suspect(Doubt::Unheard)] {
+        let entry = entry(ETAG);
+        let now = entry.response.times.response_time + secs(601);
+        let made = plan(&honours, &demands, Found::Entry(&entry, standing), false, now);
+        assert!(matches!(made, Plan::Revalidate(_) | Plan::Fetch(_)), "{standing:?}");
+    }
+    for (name, said) in [
+        ("cache-control", "must-revalidate"),
+        ("cache-control", "proxy-revalidate"),
+        ("cache-control", "s-maxage=60"),
+        ("cache-control", "no-cache"),
+        ("cdn-cache-control", "must-revalidate"),
+    ] {
+        let entry = entry(&[(name, said)]);
+        let now = entry.response.times.response_time + secs(601);
+        let made = plan(&honours, &demands, Found::Entry(&entry, Standing::Good), false, now);
+        assert_eq!(made, Plan::Fetch(FetchReason::Expired), "{said}");
+    }
+}
+
+#[test]
+fn what_a_client_may_have_stale_is_kept_a_while() {
+    let kept = |route: &Route, control: &'static str| {
+        let Outcome::Store(times) = settled(route, 200, &[("cache-control", control)]) else {
+            return None;
+        };
+        Some(times.keep_until.since(NOW).as_secs())
+    };
+    let ignores = Route { request_directives: RequestDirectives::Ignore, ..fallback() };
+    for (control, honoured, ignored) in [
+        ("max-age=10", Some(310), Some(10)),
+        ("max-age=10, must-revalidate", Some(10), Some(10)),
+        ("s-maxage=10", Some(10), Some(10)),
+        ("max-age=0", None, None),
+        ("no-cache", None, None),
+    ] {
+        assert_eq!(kept(&fallback(), control), honoured, "{control}");
+        assert_eq!(kept(&ignores, control), ignored, "{control}");
+    }
+}
+
+#[test]
 fn only_if_cached_never_reaches_the_origin() {
     let demands = Demands::of(&fields(&[("cache-control", "only-if-cached")]));
     let made = plan(&route(), &demands, Found::Nothing, false, NOW);

@@ -116,6 +116,16 @@ pub(super) static CONTRACT_KNOBS: &[Knob] = &[
         turn: "Take route when the origin's Cache-Control is wrong and cannot be mended.",
     },
     Knob {
+        key: "request_directives",
+        kind: Kind::Words(&["ignore", "honour"]),
+        preset: Is("\"ignore\""),
+        says: "What becomes of a client's own no-cache, max-age, min-fresh and max-stale: nothing, \
+               or they narrow and widen what it is served (\"honour\"); no-store and \
+               only-if-cached always count.",
+        turn: "Take honour where clients are your own: any of them can then make every request a \
+               request to the origin.",
+    },
+    Knob {
         key: "soft_ttl",
         kind: Kind::Duration(INSTANT, EVER),
         preset: Unset("\"60s\""),
