@@ -12,6 +12,7 @@
 //! | `whole.rs` | is a response that is cut, endless or too large ever stored? |
 //! | `write.rs` | what does a write throw away, and when? |
 //! | `race.rs` | can anything bring back what a finished write has replaced? |
+//! | `policy.rs` | which rules of RFC 9111 can be turned, and what do they do both ways? |
 //! | `purge.rs` | does each kind of purge reach what it names, and nothing else? |
 //! | `tags.rs` | where do tags come from? |
 //! | `errors.rs` | what does a client get when the origin does not answer? |
@@ -40,6 +41,8 @@ mod key;
 mod limits;
 #[path = "proxy/pass.rs"]
 mod pass;
+#[path = "proxy/policy.rs"]
+mod policy;
 #[path = "proxy/purge.rs"]
 mod purge;
 #[path = "proxy/race.rs"]

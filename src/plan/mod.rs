@@ -103,6 +103,8 @@ pub enum StaleReason {
     Doubt(Doubt),
     /// The origin failed.
     Error,
+    /// The client said `max-stale`.
+    Request,
 }
 
 impl StaleReason {
@@ -113,6 +115,7 @@ impl StaleReason {
             Self::Purged => "soft-purged",
             Self::Doubt(doubt) => doubt.as_str(),
             Self::Error => "stale-if-error",
+            Self::Request => "max-stale",
         }
     }
 }

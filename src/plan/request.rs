@@ -6,8 +6,10 @@ use http::{HeaderMap, Method};
 use super::{Admission, FetchReason, PassReason, Plan, RefuseReason, StaleReason};
 use crate::config::{OnDoubt, RequestDirectives, Route};
 use crate::ledger::Standing;
+use crate::semantics::freshness::must_not_serve_stale;
 use crate::semantics::invalidation::is_unsafe;
 use crate::semantics::reuse::Demands;
+use crate::semantics::targeted;
 use crate::semantics::time::Timestamp;
 use crate::semantics::validation::has_validator;
 use crate::store::Entry;
@@ -137,25 +139,62 @@ fn honours(route: &Route) -> bool {
     route.request_directives == RequestDirectives::Honour
 }
 
-/// RFC 9111 §5.2.1, where honoured: a client may narrow what it is served, never widen it beyond
-/// what `max-stale` allows on an entry that may be stale.
+/// RFC 9111 §5.2.1, where honoured: a client narrows what it is served, and `max-stale` widens it.
 fn obey(demands: &Demands, honoured: bool, entry: &Entry, plan: Plan, now: Timestamp) -> Plan {
-    if !honoured || !matches!(plan, Plan::Serve | Plan::ServeAndRefresh(_)) {
-        return plan;
+    match plan {
+        _ if !honoured => plan,
+        Plan::Serve | Plan::ServeAndRefresh(_) if !contents(demands, entry, plan, now) => {
+            if has_validator(&entry.response.headers) {
+                Plan::Revalidate(FetchReason::Request)
+            } else {
+                Plan::Fetch(FetchReason::Request)
+            }
+        }
+        // The reason says that nothing but time speaks against it: it was neither invalidated nor
+        // purged, nor is it in doubt.
+        Plan::Revalidate(FetchReason::Expired) | Plan::Fetch(FetchReason::Expired)
+            if demands.max_stale.is_some()
+                && contents(demands, entry, plan, now)
+                && !forbids_staleness(entry) =>
+        {
+            Plan::ServeAndRefresh(StaleReason::Request)
+        }
+        plan => plan,
     }
+}
+
+/// Would the client be content with this entry as it is? What the plan would not serve as fresh is
+/// stale, whether it is time that makes it so, a purge or a doubt.
+fn contents(demands: &Demands, entry: &Entry, plan: Plan, now: Timestamp) -> bool {
     let times = &entry.response.times;
-    let age = times.age(now);
-    let left = times.fresh_until.since(now);
-    let too_old = demands.max_age.is_some_and(|max| age > max);
-    let too_short = demands.min_fresh.is_some_and(|min| left < min);
-    let stale_refused = matches!(plan, Plan::ServeAndRefresh(_))
-        && (demands.max_age.is_some() || demands.min_fresh.is_some());
-    if demands.no_cache || too_old || too_short || stale_refused {
-        return if has_validator(&entry.response.headers) {
-            Plan::Revalidate(FetchReason::Request)
-        } else {
-            Plan::Fetch(FetchReason::Request)
-        };
+    let fresh = plan == Plan::Serve;
+    // §5.2.1.4: "prefers a stored response not be used […] without successful validation".
+    if demands.no_cache {
+        return false;
     }
-    plan
+    // §5.2.1.1: "a response whose age is less than or equal to the specified number of seconds".
+    if demands.max_age.is_some_and(|most| times.age(now) > most) {
+        return false;
+    }
+    // §5.2.1.3: "will still be fresh for at least the specified number of seconds": if only for
+    // none, it is not stale.
+    if demands.min_fresh.is_some_and(|least| !fresh || times.fresh_until.since(now) < least) {
+        return false;
+    }
+    if fresh {
+        return true;
+    }
+    match demands.max_stale {
+        // §5.2.1.2: "has exceeded its freshness lifetime by no more than the specified number".
+        Some(most) => most.is_none_or(|most| now.since(times.fresh_until) <= most),
+        // §5.2.1.1: "Unless the max-stale request directive is also present, the client does not
+        // wish to receive a stale response."
+        None => demands.max_age.is_none(),
+    }
+}
+
+/// §4.2.4: "MUST NOT generate a stale response if it is prohibited by an explicit in-protocol
+/// directive": whatever the client, or the route's own lifetimes, would have.
+fn forbids_staleness(entry: &Entry) -> bool {
+    must_not_serve_stale(&targeted::effective(&entry.response.headers))
 }

@@ -2,25 +2,29 @@
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::{Audience, NotShared, Outcome};
-use crate::config::{Authority, Freshness, Route};
+use crate::config::{Authority, Freshness, RequestDirectives, Route, SetCookie};
 use crate::key::Digest;
 use crate::semantics::cache_control::CacheControl;
 use crate::semantics::freshness::{
-    explicit_lifetime, must_not_serve_stale, stale_if_error, stale_while_revalidate,
+    explicit_lifetime, heuristic_lifetime, must_not_serve_stale, stale_if_error,
+    stale_while_revalidate,
 };
-use crate::semantics::storable::{Allowance, NotStorable, storable};
+use crate::semantics::storable::{
+    Allowance, NotStorable, is_heuristically_cacheable, sets_cookie, storable,
+};
 use crate::semantics::stored::{StoredResponse, Times};
 use crate::semantics::time::Timestamp;
-use crate::semantics::validation::{confirms, freshen, has_validator};
+use crate::semantics::validation::{confirms, freshen_with, has_validator};
 use crate::semantics::{age, targeted, vary};
 
 /// An entry with a validator is kept this much longer than it may be served, since asking whether
-/// it still stands costs the origin less than asking for it.
-const KEEP_TO_VALIDATE: Duration = Duration::from_secs(300);
+/// it still stands costs the origin less than asking for it. So is one that a client may have stale
+/// if it asks for that (RFC 9111 §5.2.1.2): no client's `max-stale` reaches further back.
+const KEEP_BEYOND: Duration = Duration::from_secs(300);
 
 /// What was asked of the origin, and when.
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +95,8 @@ fn settle_not_modified(asked: &Asked<'_>, answer: &Answer<'_>) -> Outcome {
     if !confirms(&stored.headers, answer.headers) {
         return Outcome::AskAgain;
     }
-    let merged = freshen(&stored.headers, answer.headers);
+    let cookies = asked.route.set_cookie == SetCookie::Store;
+    let merged = freshen_with(&stored.headers, answer.headers, cookies);
     // Under another Vary it belongs under another key, and only a whole response goes there.
     if vary::parse(&merged) != vary::parse(&stored.headers) {
         return Outcome::AskAgain;
@@ -114,9 +119,12 @@ fn may_store(
 ) -> Result<(), NotStorable> {
     let freshness = &asked.route.freshness;
     let allowance = Allowance {
-        ttl: ttl(freshness, answer.status).is_some(),
+        ttl: ttl(freshness, answer.status).is_some()
+            || guess(freshness, (answer.status, answer.headers), control, answer.received)
+                .is_some(),
         keyed: &keyed(asked.route),
         override_origin: freshness.authority == Authority::Route,
+        cookies: asked.route.set_cookie != SetCookie::Refuse,
     };
     storable(asked.method, asked.headers, answer.status, answer.headers, control, allowance)
 }
@@ -153,9 +161,10 @@ fn audience(
     control: &CacheControl,
     storable: Result<(), NotStorable>,
 ) -> Audience {
+    let cookie = sets_cookie(answer.headers) && asked.route.set_cookie == SetCookie::Refuse;
     let claimed = control.is_private()
         || control.no_store
-        || answer.headers.contains_key(SET_COOKIE)
+        || cookie
         || !matches!(
             storable,
             Ok(()) | Err(NotStorable::NoFreshness | NotStorable::StatusNotUnderstood)
@@ -182,6 +191,25 @@ fn ttl(freshness: &Freshness, status: StatusCode) -> Option<Duration> {
     }
 }
 
+/// The lifetime to be assumed where neither the origin nor the route gives one (RFC 9111 §4.2.2),
+/// if the route wants that.
+fn guess(
+    freshness: &Freshness,
+    (status, headers): (StatusCode, &HeaderMap),
+    control: &CacheControl,
+    received: Timestamp,
+) -> Option<Duration> {
+    let share = freshness.heuristic?;
+    // "MUST NOT use heuristics to determine freshness when an explicit expiration time is present".
+    if explicit_lifetime(control, headers, received).is_some() || ttl(freshness, status).is_some() {
+        return None;
+    }
+    // "heuristics can only be used on […] status codes [that] are defined as heuristically
+    // cacheable […] and on responses […] marked as explicitly cacheable".
+    (control.public || is_heuristically_cacheable(status))
+        .then(|| heuristic_lifetime(headers, received, share))?
+}
+
 /// Until when a response may be used; `None` if neither the origin nor the route says.
 fn times(
     asked: &Asked<'_>,
@@ -192,7 +220,10 @@ fn times(
 ) -> Option<Times> {
     let freshness = &asked.route.freshness;
     let initial_age = age::corrected_initial_age(headers, asked.sent, received);
-    let explicit = explicit_lifetime(control, headers, received);
+    // A guess is about the origin's content, so it is treated as the origin's word: its age counts
+    // against it, and what the origin says of the time after holds.
+    let explicit = explicit_lifetime(control, headers, received)
+        .or_else(|| guess(freshness, (status, headers), control, received));
     let configured = ttl(freshness, status);
     let origin_rules = freshness.authority == Authority::Origin;
     let spread = Spread::of(freshness.jitter, asked.digest);
@@ -214,7 +245,11 @@ fn times(
         _ => fresh_until,
     };
     let served = fresh_until.max(stale_until).max(error_until);
-    let keep_until = if has_validator(headers) { served + KEEP_TO_VALIDATE } else { served };
+    let of_use = has_validator(headers)
+        || (served > received
+            && asked.route.request_directives == RequestDirectives::Honour
+            && !must_not_serve_stale(control));
+    let keep_until = if of_use { served + KEEP_BEYOND } else { served };
     Some(Times {
         response_time: received,
         initial_age,

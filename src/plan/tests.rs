@@ -228,6 +228,108 @@ fn only_the_rfc_route_lets_clients_ask_for_something_newer() {
 }
 
 #[test]
+fn a_client_narrows_and_widens_what_it_is_served_where_it_is_obeyed() {
+    let asked = |control: &str| Demands::of(&fields(&[("cache-control", control)]));
+    let honours = Route { request_directives: RequestDirectives::Honour, ..route() };
+    let (stale, widened) =
+        (Plan::ServeAndRefresh(StaleReason::Expired), Plan::ServeAndRefresh(StaleReason::Request));
+    let (request, expired) =
+        (Plan::Revalidate(FetchReason::Request), Plan::Revalidate(FetchReason::Expired));
+    // Soft at 60 s, hard at 600 s. Seconds after the fill.
+    for (later, control, expected) in [
+        (60, "x", stale),
+        (60, "max-age=600", request),
+        (60, "max-age=600, max-stale", stale),
+        (60, "max-age=59, max-stale", request),
+        (60, "min-fresh=0", request),
+        (60, "min-fresh=0, max-stale", request),
+        (70, "max-stale=10", stale),
+        (70, "max-stale=9", request),
+        (70, "no-cache, max-stale", request),
+        (600, "x", expired),
+        (600, "max-stale", widened),
+        (600, "max-stale=540", widened),
+        (600, "max-stale=539", expired),
+        (600, "max-stale, max-age=600", widened),
+        (600, "max-stale, max-age=599", expired),
+        (600, "max-stale, no-cache", expired),
+        (600, "max-stale, min-fresh=1", expired),
+        (600, "max-stale, only-if-cached", widened),
+    ] {
+        let entry = entry(ETAG);
+        let now = entry.response.times.response_time + secs(later);
+        let found = || Found::Entry(&entry, Standing::Good);
+        let demands = asked(control);
+        assert_eq!(plan(&honours, &demands, found(), false, now), expected, "{later} {control}");
+        let ignored = if later < 600 { stale } else { expired };
+        let made = plan(&route(), &demands, found(), false, now);
+        assert!(made == ignored || matches!(made, Plan::Refuse(_)), "{later} {control}: {made:?}");
+    }
+}
+
+#[test]
+fn what_a_purge_made_stale_is_stale_to_a_client_too() {
+    let honours = Route { request_directives: RequestDirectives::Honour, ..route() };
+    let entry = entry(ETAG);
+    let now = entry.response.times.response_time + secs(10);
+    for (control, expected) in [
+        ("x", Plan::ServeAndRefresh(StaleReason::Purged)),
+        ("max-stale=0", Plan::ServeAndRefresh(StaleReason::Purged)),
+        ("max-age=60", Plan::Revalidate(FetchReason::Request)),
+        ("min-fresh=1", Plan::Revalidate(FetchReason::Request)),
+    ] {
+        let demands = Demands::of(&fields(&[("cache-control", control)]));
+        let found = Found::Entry(&entry, Standing::Softened);
+        assert_eq!(plan(&honours, &demands, found, false, now), expected, "{control}");
+    }
+}
+
+#[test]
+fn max_stale_widens_nothing_that_is_more_than_old() {
+    let honours = Route { request_directives: RequestDirectives::Honour, ..route() };
+    let demands = Demands::of(&fields(&[("cache-control", "max-stale")]));
+    for standing in [Standing::Invalidated, Standing::Softened, Standing::Suspect(Doubt::Unheard)] {
+        let entry = entry(ETAG);
+        let now = entry.response.times.response_time + secs(601);
+        let made = plan(&honours, &demands, Found::Entry(&entry, standing), false, now);
+        assert!(matches!(made, Plan::Revalidate(_) | Plan::Fetch(_)), "{standing:?}");
+    }
+    for (name, said) in [
+        ("cache-control", "must-revalidate"),
+        ("cache-control", "proxy-revalidate"),
+        ("cache-control", "s-maxage=60"),
+        ("cache-control", "no-cache"),
+        ("cdn-cache-control", "must-revalidate"),
+    ] {
+        let entry = entry(&[(name, said)]);
+        let now = entry.response.times.response_time + secs(601);
+        let made = plan(&honours, &demands, Found::Entry(&entry, Standing::Good), false, now);
+        assert_eq!(made, Plan::Fetch(FetchReason::Expired), "{said}");
+    }
+}
+
+#[test]
+fn what_a_client_may_have_stale_is_kept_a_while() {
+    let kept = |route: &Route, control: &'static str| {
+        let Outcome::Store(times) = settled(route, 200, &[("cache-control", control)]) else {
+            return None;
+        };
+        Some(times.keep_until.since(NOW).as_secs())
+    };
+    let ignores = Route { request_directives: RequestDirectives::Ignore, ..fallback() };
+    for (control, honoured, ignored) in [
+        ("max-age=10", Some(310), Some(10)),
+        ("max-age=10, must-revalidate", Some(10), Some(10)),
+        ("s-maxage=10", Some(10), Some(10)),
+        ("max-age=0", None, None),
+        ("no-cache", None, None),
+    ] {
+        assert_eq!(kept(&fallback(), control), honoured, "{control}");
+        assert_eq!(kept(&ignores, control), ignored, "{control}");
+    }
+}
+
+#[test]
 fn only_if_cached_never_reaches_the_origin() {
     let demands = Demands::of(&fields(&[("cache-control", "only-if-cached")]));
     let made = plan(&route(), &demands, Found::Nothing, false, NOW);
@@ -300,6 +402,46 @@ fn the_origin_wins_where_it_speaks_and_the_route_where_it_is_silent() {
 }
 
 #[test]
+fn a_lifetime_is_guessed_only_where_nobody_gives_one() {
+    // 2023-11-14 22:13:20 GMT is NOW; modified 1000 s before.
+    let (date, modified) = (
+        ("date", "Tue, 14 Nov 2023 22:13:20 GMT"),
+        ("last-modified", "Tue, 14 Nov 2023 21:56:40 GMT"),
+    );
+    let share = |route: Route| {
+        let freshness = Freshness { heuristic: Some(0.1), ..route.freshness };
+        Route { freshness, ..route }
+    };
+    let (rfc, with_ttl) = (share(fallback()), share(route()));
+    let mut by_route = share(fallback());
+    by_route.freshness.authority = Authority::Route;
+    by_route.freshness.soft_ttl = Some(secs(60));
+    let said = |said: &'static str| ("cache-control", said);
+    for (route, status, headers, expected) in [
+        (&rfc, 200, &[date, modified][..], Some((100, 100, 100))),
+        (&rfc, 404, &[date, modified], Some((100, 100, 100))),
+        (&rfc, 302, &[date, modified], None),
+        (&rfc, 302, &[date, modified, said("public")], Some((100, 100, 100))),
+        (&rfc, 200, &[date, modified, ("age", "30")], Some((70, 70, 70))),
+        (&rfc, 200, &[date, modified, said("max-age=7")], Some((7, 7, 7))),
+        (&rfc, 200, &[date, modified, ("expires", "0")], Some((0, 0, 0))),
+        (&rfc, 200, &[date, modified, said("max-age=x")], Some((0, 0, 0))),
+        (&rfc, 200, &[date, modified, said("no-cache")], Some((0, 0, 0))),
+        (&rfc, 200, &[date, modified, said("stale-if-error=9")], Some((100, 100, 109))),
+        (&rfc, 200, &[date], None),
+        (&fallback(), 200, &[date, modified], None),
+        (&with_ttl, 200, &[date, modified], Some((60, 600, 4200))),
+        (&with_ttl, 404, &[date, modified], Some((5, 5, 3605))),
+        (&by_route, 200, &[date, modified], Some((60, 60, 60))),
+        (&by_route, 404, &[date, modified, said("must-revalidate")], Some((100, 100, 100))),
+        (&by_route, 404, &[date, modified, said("max-age=7")], Some((7, 7, 7))),
+        (&rfc, 200, &[date, modified, said("no-store")], None),
+    ] {
+        assert_eq!(windows(settled(route, status, headers)), expected, "{status} {headers:?}");
+    }
+}
+
+#[test]
 fn what_must_be_validated_each_time_is_kept_to_be_validated() {
     let headers = [("cache-control", "no-cache"), ("etag", "\"1\"")];
     assert_eq!(windows(settled(&route(), 200, &headers)), Some((0, 0, 0)));
@@ -319,6 +461,22 @@ fn what_is_forbidden_is_stored_by_no_route() {
             let expected = Outcome::PassOn(NotShared::Forbidden(why));
             assert_eq!(settled(route, 200, headers), expected, "{headers:?}");
         }
+    }
+}
+
+#[test]
+fn a_cookie_forbids_only_where_the_route_does_not_say_what_becomes_of_it() {
+    for set_cookie in [SetCookie::Strip, SetCookie::Store] {
+        let route = Route { set_cookie, ..route() };
+        for (headers, expected) in [
+            (&[("set-cookie", "a=b")][..], Some((60, 600, 4200))),
+            (&[("set-cookie", "a=b"), ("cache-control", "private, max-age=9")], None),
+            (&[("set-cookie", "a=b"), ("cache-control", "no-store")], None),
+        ] {
+            assert_eq!(windows(settled(&route, 200, headers)), expected, "{headers:?}");
+        }
+        let error = settled(&route, 500, &[("set-cookie", "a=b")]);
+        assert_eq!(error, Outcome::Error(Audience::Waiters), "others get it without the cookie");
     }
 }
 

@@ -31,7 +31,9 @@ fn apparent_age(headers: &HeaderMap, received: Timestamp) -> Duration {
     // Date counts whole seconds, so this clock is read in whole seconds too. Otherwise every
     // response would seem up to a second old.
     let received = Timestamp::from_millis(received.as_millis() / 1000 * 1000);
-    single_date(headers, &DATE).map_or(Duration::ZERO, |date| received.since(date)).min(OLDEST)
+    single_date(headers, &DATE, received)
+        .map_or(Duration::ZERO, |date| received.since(date))
+        .min(OLDEST)
 }
 
 /// What the caches on the way say. §4.2.3: "MUST interpret this value relative to the time the

@@ -107,6 +107,7 @@ fn any_matches(request: &HeaderMap, response: &HeaderMap) -> bool {
     {
         return true;
     }
+    // Octet by octet: an entity tag may have any of obs-text in it (RFC 9110 §8.8.3).
     let Some(ours) = single(response, ETAG).and_then(|tag| opaque_tag(tag.as_bytes())) else {
         return false;
     };
@@ -124,16 +125,22 @@ fn any_matches(request: &HeaderMap, response: &HeaderMap) -> bool {
 /// was sent in the second in which it was modified may not be the last one of that second, and the
 /// client's copy may be another. It is then sent in full.
 fn since(request: &HeaderMap, response: &HeaderMap) -> Precondition {
-    let Some(since) = date(request, IF_MODIFIED_SINCE) else {
+    let sent = date(response, DATE, None);
+    // RFC 9110 §13.1.3: "MUST interpret an If-Modified-Since field value's timestamp in terms of the
+    // origin server's clock". "MUST ignore […] if the received field value is not a valid HTTP-date,
+    // the field value has more than one member".
+    let Some(since) = date(request, IF_MODIFIED_SINCE, sent) else {
         return Precondition::None;
     };
-    let sent = date(response, DATE);
-    let not_modified = match (date(response, LAST_MODIFIED), sent) {
+    let not_modified = match (date(response, LAST_MODIFIED, sent), sent) {
         (Some(modified), Some(sent)) => {
             modified <= since && sent.since(modified) >= Duration::from_secs(1)
         }
         (Some(modified), None) => modified <= since,
-        // RFC 9111 §4.3.2: without Last-Modified, "use the stored response's Date field value".
+        // RFC 9111 §4.3.2: without Last-Modified, "SHOULD use the stored response's Date field value
+        // (or, if no Date field is present, the time that the stored response was received)", which
+        // every stored response has for its Date. Not in its own second, though: a client that asks
+        // with the Date of its copy may have one from before a write in that second.
         (None, Some(sent)) => sent < since,
         (None, None) => false,
     };
@@ -194,6 +201,40 @@ mod tests {
         check(&two, &[("etag", "\"a\"")], NotModified);
         check(&[("if-none-match", "*")], &[], NotModified);
         check(&[("if-none-match", "\"a\"")], &[("last-modified", BEFORE)], Modified);
+        // A response with two tags has none.
+        check(&[("if-none-match", "\"a\"")], &[("etag", "\"a\""), ("etag", "\"a\"")], Modified);
+        let twice = [("if-none-match", "*"), ("if-none-match", "*")];
+        check(&twice, &[("etag", "\"a\"")], Modified);
+    }
+
+    #[test]
+    fn tags_are_octets() {
+        let tag = |bytes: &[u8]| HeaderValue::from_bytes(bytes).unwrap();
+        let (ours, other) = (tag(b"\"\xfc\x80\xff\""), tag(b"\"\xfc\x81\xff\""));
+        for (asked, expected) in [
+            (ours.clone(), Precondition::NotModified),
+            (tag(b"\"x\", W/\"\xfc\x80\xff\""), Precondition::NotModified),
+            (other, Precondition::Modified),
+            (tag(b"\xfc\x80\xff"), Precondition::Modified),
+        ] {
+            let request = HeaderMap::from_iter([(IF_NONE_MATCH, asked)]);
+            let response = HeaderMap::from_iter([(ETAG, ours.clone())]);
+            let outcome = evaluate(&Method::GET, &request, StatusCode::OK, &response);
+            assert_eq!(outcome, expected, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn a_date_of_the_last_century_is_read_by_the_clock_of_the_origin() {
+        // Modified in 1994 by the year 2045: a pivot at 70 would agree, one at 1995 would not.
+        let response = [
+            ("date", "Mon, 06 Nov 2045 08:49:37 GMT"),
+            ("last-modified", "Sun, 06 Nov 2044 08:49:37 GMT"),
+        ];
+        let since = |date| [("if-modified-since", date)];
+        check(&since("Saturday, 06-Nov-94 08:49:37 GMT"), &response, Precondition::NotModified);
+        check(&since("Tuesday, 06-Nov-96 08:49:37 GMT"), &response, Precondition::None);
+        check(&since("Wednesday, 06-Nov-96 08:49:37 GMT"), &response, Precondition::Modified);
     }
 
     #[test]

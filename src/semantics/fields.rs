@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | list of anything, quoted strings included | [`members`] | `Err` for the rest of that line |
 //! | list of field names | [`names`] | `Err` for that member |
-//! | HTTP-date | [`parse_http_date`], [`single_date`] | `None` |
+//! | HTTP-date | [`parse_http_date_at`], [`parse_http_date`], [`single_date`] | `None` |
 //! | entity tags | [`EntityTag::parse`], [`EntityTags::parse`] | `None` |
 
 use std::borrow::Cow;
@@ -94,25 +94,36 @@ pub fn trim(bytes: &[u8]) -> &[u8] {
     rest
 }
 
+/// Reads an HTTP-date where nothing tells what time it is: two-digit years are those from 1970 to
+/// 2069. Otherwise as [`parse_http_date_at`].
+pub fn parse_http_date(value: &HeaderValue) -> Option<Timestamp> {
+    parse_http_date_at(value, END_OF_2019)
+}
+
 /// Reads an HTTP-date in any of its three forms (RFC 9110 §5.6.7), in any case (RFC 9111 §4.2).
+/// `now`, by whichever clock is nearest to its sender, says which century a two-digit year is of.
 ///
 /// Dates before 1970, on the wrong day of the week, or in a zone other than GMT are none.
-pub fn parse_http_date(value: &HeaderValue) -> Option<Timestamp> {
+pub fn parse_http_date_at(value: &HeaderValue, now: Timestamp) -> Option<Timestamp> {
     let text = std::str::from_utf8(trim(value.as_bytes())).ok()?;
     if text.len() > LONGEST_DATE || !text.is_ascii() {
         return None;
     }
-    // Two-digit years are read as 1970 to 2069. A year or two too far back is an older date, which
-    // can only make something stale.
-    let time = httpdate::parse_http_date(&as_spelled(text)).ok()?;
+    let mut spelled = as_spelled(text);
+    if let Some(full) = with_century(&spelled, now) {
+        spelled = full;
+    }
+    let time = httpdate::parse_http_date(&spelled).ok()?;
     let since = time.duration_since(UNIX_EPOCH).ok()?;
     Some(Timestamp::from_millis(u64::try_from(since.as_millis()).ok()?))
 }
 
 /// The date that a singleton field gives; `None` if it is missing or unreadable, or if its lines
 /// contradict each other.
-pub fn single_date(headers: &HeaderMap, name: &HeaderName) -> Option<Timestamp> {
-    let mut lines = headers.get_all(name).iter().map(parse_http_date);
+///
+/// `now` as for [`parse_http_date_at`]: when the message was received.
+pub fn single_date(headers: &HeaderMap, name: &HeaderName, now: Timestamp) -> Option<Timestamp> {
+    let mut lines = headers.get_all(name).iter().map(|line| parse_http_date_at(line, now));
     let first = lines.next()??;
     lines.all(|line| line == Some(first)).then_some(first)
 }
@@ -331,6 +342,40 @@ fn as_spelled(date: &str) -> String {
     spelled
 }
 
+/// An rfc850-date as an IMF-fixdate, with the century that it had left out; `None` if it is none.
+///
+/// RFC 9110 §5.6.7: "MUST interpret a timestamp that appears to be more than 50 years in the future
+/// as representing the most recent year in the past that had the same last two digits". So it is
+/// the latest year with these digits that is not: that also holds when a century turns.
+fn with_century(date: &str, now: Timestamp) -> Option<String> {
+    let (day_name, rest) = date.split_once(", ").filter(|(name, _)| DAYS.contains(name))?;
+    let (day, rest) = rest.split_once('-')?;
+    let (month, rest) = rest.split_once('-')?;
+    let (digits, time) = rest.split_once(' ')?;
+    let digits: u32 = digits.parse().ok().filter(|_| digits.len() == 2)?;
+    let now = format_http_date(now);
+    let now = now.to_str().ok()?;
+    let (this_day, this_month) = (now.get(5..7)?, now.get(8..11)?);
+    let (this_year, this_time) = (now.get(12..16)?.parse::<u32>().ok()?, now.get(17..)?);
+    let latest = this_year + 50;
+    let mut year = latest - (latest - digits) % 100;
+    let later_in_the_year =
+        (MONTHS.find(month)?, day, time) > (MONTHS.find(this_month)?, this_day, this_time);
+    if year == latest && later_in_the_year {
+        year -= 100;
+    }
+    Some(format!("{}, {day} {month} {year:04} {time}", day_name.get(..3)?))
+}
+
+const DAYS: [&str; 7] =
+    ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+
+/// In their order, so that the later one is found further on.
+const MONTHS: &str = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec";
+
+/// 2019-12-31 23:59:59: fifty years before the first year that 70 does not stand for.
+const END_OF_2019: Timestamp = Timestamp::from_millis(1_577_836_799_000);
+
 /// `Wednesday, 06-Nov-94 08:49:37 GMT`
 const LONGEST_DATE: usize = 33;
 
@@ -430,12 +475,51 @@ mod tests {
     }
 
     #[test]
+    fn a_two_digit_year_is_never_more_than_fifty_years_ahead() {
+        // Now; what is said; what is meant. The days of the week are those of the year meant.
+        for (now, said, meant) in [
+            ("2026-01-01", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            ("1994-11-06", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            ("2043-11-06", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            ("2044-11-05", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            ("2044-11-07", "Saturday, 06-Nov-94 08:49:37 GMT", "Sat, 06 Nov 2094 08:49:37 GMT"),
+            ("2094-11-06", "Saturday, 06-Nov-94 08:49:37 GMT", "Sat, 06 Nov 2094 08:49:37 GMT"),
+            ("2026-01-01", "Tuesday, 31-Dec-75 00:00:00 GMT", "Tue, 31 Dec 2075 00:00:00 GMT"),
+            ("2026-01-01", "Friday, 31-Dec-76 00:00:00 GMT", "Fri, 31 Dec 1976 00:00:00 GMT"),
+            ("2098-01-01", "Monday, 01-Jan-01 00:00:00 GMT", "Mon, 01 Jan 2001 00:00:00 GMT"),
+            ("2098-01-01", "Saturday, 01-Jan-01 00:00:00 GMT", "Sat, 01 Jan 2101 00:00:00 GMT"),
+        ] {
+            let days = |text: &str| {
+                let mut parts = text.split('-').map(|p| p.parse::<u64>().unwrap());
+                let (y, m, d) =
+                    (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
+                // Days since 1970 in the proleptic Gregorian calendar.
+                let (y, m) = if m > 2 { (y, m - 3) } else { (y - 1, m + 9) };
+                365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + d - 719_469
+            };
+            let now = Timestamp::from_millis(days(now) * 86_400_000);
+            let value = HeaderValue::from_static(said);
+            let read = parse_http_date_at(&value, now).map(format_http_date);
+            let other_century = said.starts_with("Monday, 01-Jan-01");
+            let expected = (!other_century).then(|| HeaderValue::from_static(meant));
+            assert_eq!(read, expected, "{said} at {now:?}");
+        }
+    }
+
+    #[test]
     fn all_three_forms_of_a_date_are_read() {
         const AT: u64 = 784_111_777_000;
         let rows: &[(&str, Option<u64>)] = &[
             ("Sun, 06 Nov 1994 08:49:37 GMT", Some(AT)),
             ("Sunday, 06-Nov-94 08:49:37 GMT", Some(AT)),
             ("Sun Nov  6 08:49:37 1994", Some(AT)),
+            ("Sun Nov 06 08:49:37 1994", Some(AT)),
+            ("Sun Nov 6 08:49:37 1994", None),
+            ("Sun Nov  6 08:49:37 94", None),
+            ("Sun, 06-Nov-94 08:49:37 GMT", None),
+            ("Sunday, 06-Nov-1994 08:49:37 GMT", None),
+            ("Sunday, 06-Nov-94 08:49:37 CET", None),
+            ("Sunday, 6-Nov-94 08:49:37 GMT", None),
             ("sun, 06 nov 1994 08:49:37 gmt", Some(AT)),
             ("SUNDAY, 06-NOV-94 08:49:37 GMT", Some(AT)),
             (" Sun, 06 Nov 1994 08:49:37 GMT\t", Some(AT)),
@@ -491,7 +575,7 @@ mod tests {
             for value in values(lines) {
                 headers.append(DATE, value);
             }
-            assert_eq!(single_date(&headers, &DATE).is_some(), *readable, "{lines:?}");
+            assert_eq!(single_date(&headers, &DATE, END_OF_2019).is_some(), *readable, "{lines:?}");
         }
     }
 

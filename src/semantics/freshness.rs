@@ -9,12 +9,12 @@
 //! | a targeted field without either (RFC 9213) | none |
 //! | `Expires` | until then from `Date`, or from its arrival without one |
 //! | `Expires` that is no date, or several that differ | zero |
-//! | nothing | none |
+//! | nothing | none; see [`heuristic_lifetime`] |
 
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{DATE, EXPIRES};
+use http::header::{DATE, EXPIRES, LAST_MODIFIED};
 
 use super::cache_control::CacheControl;
 use super::fields::single_date;
@@ -40,6 +40,30 @@ pub fn explicit_lifetime(
         return None;
     }
     Some(until_expires(headers, received))
+}
+
+/// The lifetime to be assumed where nobody gives one (§4.2.2): this share of the time that the
+/// response had not changed for when it was sent, counted from its origin like an explicit one;
+/// `None` if it does not say since when. `received` stands in for a missing Date (RFC 9110 §6.6.1).
+///
+/// The caller sees to it that there is no explicit lifetime (§4.2.2: "MUST NOT use heuristics […]
+/// when an explicit expiration time is present") and that the response may have one of this kind.
+pub fn heuristic_lifetime(
+    headers: &HeaderMap,
+    received: Timestamp,
+    share: f64,
+) -> Option<Duration> {
+    let modified = single_date(headers, &LAST_MODIFIED, received)?;
+    let sent = single_date(headers, &DATE, received).unwrap_or(received);
+    // RFC 9110 §8.8.2.1: no origin sends a Last-Modified "that is later than the server's time of
+    // message origination (Date)": one that does knows nothing. An interval of none says nothing.
+    let unchanged = sent.since(modified);
+    if unchanged.is_zero() {
+        return None;
+    }
+    // §4.2.2: "no more than some fraction of the interval since that time".
+    let seconds = unchanged.as_secs_f64() * share.clamp(0.0, 1.0);
+    Some(Duration::from_secs_f64(seconds).min(LONGEST_GUESS))
 }
 
 /// Must it not be used once stale, unless the origin itself says for how long it may (§4.2.4)?
@@ -81,13 +105,18 @@ fn forbids_in_words(control: &CacheControl) -> bool {
 /// §4.2.1: Expires minus Date, "using the time the message was received if it is not present".
 /// §5.3: "MUST interpret invalid date formats … as representing a time in the past".
 fn until_expires(headers: &HeaderMap, received: Timestamp) -> Duration {
-    let Some(expires) = single_date(headers, &EXPIRES) else { return Duration::ZERO };
-    let date = single_date(headers, &DATE).unwrap_or(received);
+    let Some(expires) = single_date(headers, &EXPIRES, received) else { return Duration::ZERO };
+    let date = single_date(headers, &DATE, received).unwrap_or(received);
     expires.since(date).min(LONGEST)
 }
 
 /// §1.2.2: 2³¹ seconds.
 const LONGEST: Duration = Duration::from_secs(1 << 31);
+
+/// A guess is good for a day. §4.2.2 sets no bound; its predecessor had caches warn of what was
+/// fresh by a guess for longer than 24 hours (RFC 7234 §5.5.4), and nobody reads warnings now. Ten
+/// years without a change would otherwise hide the next change for one.
+const LONGEST_GUESS: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]
 mod tests {
@@ -153,6 +182,30 @@ mod tests {
             let headers = map(fields);
             let said = explicit_lifetime(&effective(&headers), &headers, AT);
             assert_eq!(said, expected.map(Duration::from_millis), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_guess_is_a_share_of_the_time_without_a_change() {
+        let (date, modified) = (("date", NOW), ("last-modified", HOUR_BEFORE));
+        let year_before = ("last-modified", "Sat, 06 Nov 1993 08:49:37 GMT");
+        type Row<'a> = (&'a [(&'static str, &'a str)], f64, Option<u64>);
+        let rows: &[Row<'_>] = &[
+            (&[modified, date], 0.1, Some(360_000)),
+            (&[modified, date], 1.0, Some(3_600_000)),
+            (&[modified, date], 0.0, Some(0)),
+            (&[modified], 0.1, Some(360_050)),
+            (&[modified, ("date", "x")], 0.1, Some(360_050)),
+            (&[year_before, date], 0.1, Some(24 * 3_600_000)),
+            (&[("last-modified", NOW), date], 0.1, None),
+            (&[("last-modified", HOUR_LATER), date], 0.1, None),
+            (&[("last-modified", "0"), date], 0.1, None),
+            (&[modified, year_before, date], 0.1, None),
+            (&[date], 0.1, None),
+        ];
+        for (fields, share, expected) in rows {
+            let said = heuristic_lifetime(&map(fields), AT, *share);
+            assert_eq!(said, expected.map(Duration::from_millis), "{fields:?} {share}");
         }
     }
 

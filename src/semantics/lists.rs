@@ -4,7 +4,7 @@
 use http::header::AsHeaderName;
 use http::{HeaderMap, HeaderValue};
 
-use super::fields::{parse_http_date, trim};
+use super::fields::{parse_http_date, parse_http_date_at, trim};
 use super::time::Timestamp;
 
 /// Optional whitespace (RFC 9110 §5.6.3).
@@ -101,9 +101,15 @@ pub(super) fn single(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&He
 }
 
 /// A field's HTTP-date (RFC 9110 §5.6.7, any of its three formats); `None` if it is absent,
-/// repeated or not a date.
-pub(super) fn date(headers: &HeaderMap, name: impl AsHeaderName) -> Option<Timestamp> {
-    parse_http_date(single(headers, name)?)
+/// repeated or not a date. `near`: a moment by the clock of whoever made the date, if one is known,
+/// for two-digit years.
+pub(super) fn date(
+    headers: &HeaderMap,
+    name: impl AsHeaderName,
+    near: Option<Timestamp>,
+) -> Option<Timestamp> {
+    let value = single(headers, name)?;
+    near.map_or_else(|| parse_http_date(value), |near| parse_http_date_at(value, near))
 }
 
 /// The opaque part, quotes included, of the entity tag (RFC 9110 §8.8.3) that is all of `text`.

@@ -36,6 +36,16 @@ pub struct Demands {
 }
 
 impl Demands {
+    /// What is left of them where clients are not obeyed: §5.2.1 has them "advisory". No client
+    /// can then widen what is reused, nor have the origin asked about what would be a hit.
+    ///
+    /// Two stay. `no-store` is a MUST NOT (§5.2.1.5). `only-if-cached` costs the origin nothing, and
+    /// a client that wants no answer from there should not wait for one.
+    #[must_use]
+    pub fn unless_advisory(self) -> Self {
+        Self { no_store: self.no_store, only_if_cached: self.only_if_cached, ..Self::default() }
+    }
+
     /// Reads a request's fields.
     pub fn of(headers: &HeaderMap) -> Self {
         let mut demands = Self::default();
@@ -152,6 +162,13 @@ mod tests {
         ] {
             assert_eq!(of(&[(CACHE_CONTROL, value)]), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn what_is_advisory_can_be_left_out() {
+        let all = "no-cache, no-store, only-if-cached, max-age=1, min-fresh=1, max-stale";
+        let left = of(&[(CACHE_CONTROL, all)]).unless_advisory();
+        assert_eq!(left, Demands { no_store: true, only_if_cached: true, ..Demands::default() });
     }
 
     #[test]

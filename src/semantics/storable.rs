@@ -8,13 +8,11 @@
 //! | not for one person only | [`NotStorable::Private`] |
 //! | everything that was said could be read | [`NotStorable::Malformed`] |
 //! | credentials, and leave to share | [`NotStorable::Authorization`] |
-//! | it sets no cookie | [`NotStorable::SetCookie`] |
+//! | it sets no cookie, or the route knows what to do with it | [`NotStorable::SetCookie`] |
 //! | what it varies on can be told apart | [`NotStorable::VaryStar`], [`NotStorable::VaryOnCredentials`] |
 //! | somebody says for how long | [`NotStorable::NoFreshness`] |
 
-use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_RANGE, COOKIE, EXPIRES, SET_COOKIE, VARY,
-};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, COOKIE, EXPIRES, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::cache_control::CacheControl;
@@ -40,7 +38,7 @@ pub enum NotStorable {
     Private,
     /// The request carried `Authorization`, and the response does not say that it may be shared.
     Authorization,
-    /// The response sets a cookie.
+    /// The response sets a cookie, and the route does not say what becomes of that.
     SetCookie,
     /// It varies on more than the request.
     VaryStar,
@@ -76,13 +74,16 @@ impl NotStorable {
 /// What the route adds to what the messages say. None of it lifts a prohibition of §3.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Allowance<'a> {
-    /// The route has a lifetime for responses of this status that come without one.
+    /// There is a lifetime for responses of this status that come without one: the route's, or a
+    /// guess (§4.2.2).
     pub ttl: bool,
     /// Request fields that are part of the key: what varies with them is told apart.
     pub keyed: &'a [HeaderName],
     /// The route's lifetime replaces the origin's. Then a directive that permits sharing only as
     /// long as its own lifetime is kept to (§3.5) permits nothing.
     pub override_origin: bool,
+    /// The route takes cookies out of what it stores, or stores them knowingly.
+    pub cookies: bool,
 }
 
 /// May the response be stored? `control` is what [`super::targeted::effective`] makes of it;
@@ -104,12 +105,10 @@ pub fn storable(
     // §3: the response status code is final.
     refuse_if(status.is_informational(), NotStorable::StatusNotFinal)?;
     // §3: if it is 206 or 304, or must-understand is present: the cache understands it. §3.3: "MUST
-    // NOT store incomplete or partial-content responses if it does not support" ranges.
-    let partial = status == StatusCode::PARTIAL_CONTENT;
-    refuse_if(
-        partial || response_headers.contains_key(CONTENT_RANGE),
-        NotStorable::PartialContent,
-    )?;
+    // NOT store incomplete or partial-content responses if it does not support" ranges. The status
+    // alone says that content is partial: RFC 9110 §14.4 defines Content-Range for 206 and 416, and
+    // on any other status it is a field like another.
+    refuse_if(status == StatusCode::PARTIAL_CONTENT, NotStorable::PartialContent)?;
     refuse_if(
         status == StatusCode::NOT_MODIFIED || (control.must_understand && !is_understood(status)),
         NotStorable::StatusNotUnderstood,
@@ -130,14 +129,26 @@ pub fn storable(
         credentials && !may_share(control, allowance) && !allowance.keyed.contains(&AUTHORIZATION),
         NotStorable::Authorization,
     )?;
-    // Not in §3, which leaves it to the origin (§7.3): a cookie set for one is not for all.
-    refuse_if(response_headers.contains_key(SET_COOKIE), NotStorable::SetCookie)?;
+    // Not in §3: §7.3 notes that Set-Cookie "does not inhibit caching" and leaves it to the origin
+    // to say so. Few do, and a cookie set for one is not for all.
+    refuse_if(sets_cookie(response_headers) && !allowance.cookies, NotStorable::SetCookie)?;
     telling_apart(response_headers, allowance)?;
-    // §3: at least one of …
+    // §3: at least one of … The last of them, "a status code that is defined as heuristically
+    // cacheable", and `public` suffice only with a lifetime to go by: for nothing stored without
+    // one would ever be served unasked.
     let stays = has_explicit_freshness(control, response_headers)
         || (allowance.ttl && (control.public || is_heuristically_cacheable(status)));
     refuse_if(!stays, NotStorable::NoFreshness)
 }
+
+/// Does the response set a cookie? (RFC 6265 §4.1; Set-Cookie2 of RFC 2965 is obsolete and still a
+/// cookie to those who take it.)
+pub fn sets_cookie(headers: &HeaderMap) -> bool {
+    COOKIE_FIELDS.iter().any(|name| headers.contains_key(name))
+}
+
+/// The response fields that set a cookie.
+pub const COOKIE_FIELDS: [HeaderName; 2] = [SET_COOKIE, HeaderName::from_static("set-cookie2")];
 
 /// May a response of this status be given a lifetime that the origin did not (RFC 9110 §15.1)?
 /// Without 206, which is not stored.
@@ -227,8 +238,9 @@ mod tests {
         check(&Method::GET, request, status, response, Allowance::default())
     }
 
-    const TTL: Allowance<'_> = Allowance { ttl: true, keyed: &[], override_origin: false };
-    const OVERRIDE: Allowance<'_> = Allowance { ttl: true, keyed: &[], override_origin: true };
+    const TTL: Allowance<'_> =
+        Allowance { ttl: true, keyed: &[], override_origin: false, cookies: false };
+    const OVERRIDE: Allowance<'_> = Allowance { override_origin: true, ..TTL };
     const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 
     #[test]
@@ -251,7 +263,10 @@ mod tests {
         }
         assert_eq!(get(&[], 206, &[FRESH]), Err(NotStorable::PartialContent));
         let ranged = [FRESH, ("content-range", "bytes 0-1/2")];
-        assert_eq!(get(&[], 200, &ranged), Err(NotStorable::PartialContent));
+        assert_eq!(get(&[], 206, &ranged), Err(NotStorable::PartialContent));
+        for status in [200, 203, 404, 416, 500] {
+            assert_eq!(get(&[], status, &ranged), Ok(()), "a stray Content-Range on {status}");
+        }
         assert_eq!(get(&[], 304, &[FRESH]), Err(NotStorable::StatusNotUnderstood));
     }
 
@@ -300,11 +315,26 @@ mod tests {
     }
 
     #[test]
-    fn a_response_that_sets_a_cookie_is_never_stored() {
-        for said in ["public, max-age=60", "max-age=60, private=\"set-cookie\"", "s-maxage=60"] {
-            let response = [("cache-control", said), ("set-cookie", "a=b")];
-            let verdict = check(&Method::GET, &[], 200, &response, OVERRIDE);
-            assert_eq!(verdict, Err(NotStorable::SetCookie), "{said}");
+    fn a_response_that_sets_a_cookie_is_stored_only_where_the_route_says_so() {
+        let knowing = Allowance { cookies: true, ..OVERRIDE };
+        for name in ["set-cookie", "set-cookie2"] {
+            for said in ["public, max-age=60", "max-age=60, private=\"set-cookie\"", "s-maxage=60"]
+            {
+                let response = [("cache-control", said), (name, "a=b")];
+                let verdict = check(&Method::GET, &[], 200, &response, OVERRIDE);
+                assert_eq!(verdict, Err(NotStorable::SetCookie), "{said}");
+                assert_eq!(check(&Method::GET, &[], 200, &response, knowing), Ok(()), "{said}");
+            }
+            for (said, why) in
+                [("private", NotStorable::Private), ("no-store", NotStorable::NoStore)]
+            {
+                let response = [("cache-control", said), (name, "a=b")];
+                let verdict = check(&Method::GET, &[], 200, &response, knowing);
+                assert_eq!(verdict, Err(why), "no route lifts {said}");
+            }
+            let credentials = [("authorization", "Basic eDp5")];
+            let verdict = check(&Method::GET, &credentials, 200, &[FRESH, (name, "a=b")], knowing);
+            assert_eq!(verdict, Err(NotStorable::Authorization));
         }
     }
 
@@ -523,7 +553,7 @@ mod tests {
             }
             let mut response = HeaderMap::new();
             response.append("cache-control", HeaderValue::from_bytes(&line).unwrap());
-            let allowance = Allowance { ttl, override_origin, keyed: &[] };
+            let allowance = Allowance { ttl, override_origin, ..TTL };
             let control = effective(&response);
             let verdict = storable(
                 &Method::GET, &HeaderMap::new(), StatusCode::OK, &response, &control, allowance,

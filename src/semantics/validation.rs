@@ -5,20 +5,23 @@
 //! |---|---|
 //! | Age, Date | takes the 304's, or none: they tell of the message that carried them |
 //! | about the connection | keeps none |
-//! | about the stored content (length, coding, type, range, digest) | keeps its own |
-//! | Set-Cookie, and what `private` or `no-cache` names | gains none |
+//! | about the stored bytes (length, coding, range, digest of the content) | keeps its own |
+//! | Set-Cookie, unless cookies are stored here | keeps its own, gains none |
+//! | what `private` or `no-cache` names | keeps none |
 //! | any other | takes all lines of the 304's, in place of all of its own |
 
 use std::time::Duration;
 
 use http::header::{
-    AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
-    LAST_MODIFIED, SET_COOKIE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG,
+    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::lists::{date, directives, opaque_tag, single, split};
+use super::storable::COOKIE_FIELDS;
+use super::targeted;
 
 /// The fields that make a request conditional (RFC 9110 §13.1). A request made for everybody must
 /// not carry those of one client.
@@ -62,18 +65,29 @@ pub fn confirms(stored: &HeaderMap, not_modified: &HeaderMap) -> bool {
             _ => false,
         };
     }
-    match date(not_modified, LAST_MODIFIED) {
-        Some(theirs) => date(stored, LAST_MODIFIED) == Some(theirs),
+    let sent = date(not_modified, DATE, None);
+    match date(not_modified, LAST_MODIFIED, sent) {
+        Some(theirs) => date(stored, LAST_MODIFIED, sent) == Some(theirs),
         None => true,
     }
 }
 
+/// The fields of a stored response after a 304 confirmed it, where no cookies are stored. Neither
+/// argument is changed. See [`freshen_with`].
+pub fn freshen(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
+    freshen_with(stored, not_modified, false)
+}
+
 /// The fields of a stored response after a 304 confirmed it. Neither argument is changed.
+/// `cookies`: those of the 304 replace those of the stored response.
 ///
 /// RFC 9111 §3.2: "the cache MUST add each header field in the provided response to the stored
 /// response, replacing field values that are already present", but for the exceptions in the table
-/// above.
-pub fn freshen(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
+/// above. Content-Type is none of them: it changes no byte that is stored. RFC 9110 §15.4.5 has
+/// origins leave it out ("SHOULD NOT generate representation metadata other than the above listed
+/// fields unless […] for the purpose of guiding cache updates"), so one that is there is meant; an
+/// origin that stamps a default type on everything, its 304s too, is to be mended there.
+pub fn freshen_with(stored: &HeaderMap, not_modified: &HeaderMap, cookies: bool) -> HeaderMap {
     let mut fresh = stored.clone();
     // RFC 9111 §4.2.3: the age starts anew with the response that validated it. A 304 without Date
     // counts from its receipt (RFC 9110 §6.6.1), not from the Date of what it confirms.
@@ -85,7 +99,8 @@ pub fn freshen(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
         fresh.remove(name);
     }
     for name in not_modified.keys() {
-        if is_kept(name) || connection.contains(name) || unshared.contains(name) {
+        let cookie = COOKIE_FIELDS.contains(name) && !cookies;
+        if cookie || is_kept(name) || connection.contains(name) || unshared.contains(name) {
             continue;
         }
         fresh.remove(name);
@@ -93,6 +108,13 @@ pub fn freshen(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
             // Fails past 32 768 lines, which no message that was received has.
             let _ = fresh.try_append(name.clone(), value.clone());
         }
+    }
+    // RFC 9111 §3.1, with the directives as they stand now: a 304 may bring a field that the stored
+    // response's own Cache-Control, or a targeted one (RFC 9213), takes away.
+    let unstored: Vec<HeaderName> =
+        targeted::effective(&fresh).excluded_fields().cloned().collect();
+    for name in &unstored {
+        fresh.remove(name);
     }
     fresh
 }
@@ -105,31 +127,30 @@ fn entity_tag(headers: &HeaderMap) -> Option<&HeaderValue> {
 /// A Last-Modified that can vouch for a response.
 ///
 /// RFC 9110 §8.8.2.2: it is weak unless Date is "at least one second after the Last-Modified
-/// value": within its own second the resource may have changed again, unseen. An API that is
-/// written to and read at once meets that second often, so such a response is not asked about but
-/// fetched again.
+/// value": within its own second the resource may have changed again, unseen. RFC 9111 §4.3.1 says
+/// "SHOULD send the Last-Modified value"; no MUST is behind that, and an API that is written to and
+/// read at once meets that second often: a 304 would then confirm for good what a write of the same
+/// second has replaced. So such a response is not asked about but fetched again.
 fn last_modified(headers: &HeaderMap) -> Option<&HeaderValue> {
-    let modified = date(headers, LAST_MODIFIED)?;
-    let settled =
-        date(headers, DATE).is_none_or(|sent| sent.since(modified) >= Duration::from_secs(1));
+    let sent = date(headers, DATE, None);
+    let modified = date(headers, LAST_MODIFIED, sent)?;
+    let settled = sent.is_none_or(|sent| sent.since(modified) >= Duration::from_secs(1));
     single(headers, LAST_MODIFIED).filter(|_| settled)
 }
 
 /// Fields of a 304 that do not reach the stored response.
 fn is_kept(name: &HeaderName) -> bool {
     // RFC 9111 §3.2: "The Content-Length header field", "Header fields that are automatically
-    // processed and removed", and fields "that the cache's stored response depends upon": frameworks
-    // put a default Content-Type on any response, and a coding of the bytes that were not sent is
-    // not the coding of those that are stored.
-    [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, CONTENT_RANGE].contains(name)
+    // processed and removed", and those "necessary to assure integrity of the stored response": a
+    // coding of the bytes that were not sent is not the coding of those that are stored.
+    [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE].contains(name)
         // RFC 9110 §7.6.1: for one connection only.
-        || [CONNECTION, TRANSFER_ENCODING, TRAILER, UPGRADE, SET_COOKIE].contains(name)
+        || [CONNECTION, TRANSFER_ENCODING, TRAILER, UPGRADE].contains(name)
         || matches!(
             name.as_str(),
             "keep-alive" | "proxy-connection" | "te"
                 // RFC 9111 §3.1: "specific to the proxy that a cache uses".
                 | "proxy-authenticate" | "proxy-authentication-info" | "proxy-authorization"
-                | "set-cookie2"
                 // RFC 9530 §2: of the content of the message that carries it, and a 304 has none.
                 | "content-digest"
         )
@@ -236,8 +257,40 @@ mod tests {
     }
 
     #[test]
+    fn a_304_replaces_what_describes_content_without_changing_its_bytes() {
+        for name in ["content-type", "content-language", "content-location", "repr-digest"] {
+            let stored = fields(&[(name, "ours")]);
+            let theirs = fields(&[(name, "theirs")]);
+            assert_eq!(freshen(&stored, &theirs), theirs, "{name}");
+            assert_eq!(freshen(&stored, &HeaderMap::new()), stored, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_taken_over_only_where_cookies_are_stored() {
+        let stored = fields(&[("set-cookie", "a=1"), ("set-cookie", "b=1")]);
+        let answer = fields(&[("set-cookie", "a=2"), ("set-cookie2", "c=2")]);
+        assert_eq!(freshen_with(&stored, &answer, false), stored);
+        assert_eq!(freshen_with(&stored, &answer, true), answer);
+        assert_eq!(freshen_with(&stored, &HeaderMap::new(), true), stored);
+        let named = fields(&[("set-cookie", "a=2"), ("cache-control", "private=\"set-cookie\"")]);
+        assert!(!freshen_with(&stored, &named, true).contains_key("set-cookie"));
+    }
+
+    #[test]
+    fn what_the_stored_response_excludes_does_not_come_in_by_a_304() {
+        for control in [
+            ("cache-control", "max-age=9, private=\"x-user\""),
+            ("cdn-cache-control", "max-age=9, no-cache=\"x-user\""),
+        ] {
+            let stored = fields(&[control]);
+            assert_eq!(freshen(&stored, &fields(&[("x-user", "7")])), stored);
+        }
+    }
+
+    #[test]
     fn what_a_304_cannot_know_stays() {
-        for name in ["content-length", "content-encoding", "content-type", "content-range"] {
+        for name in ["content-length", "content-encoding", "content-range"] {
             let stored = fields(&[(name, "ours")]);
             assert_eq!(freshen(&stored, &fields(&[(name, "theirs")])), stored, "{name}");
         }
@@ -312,7 +365,8 @@ mod tests {
             };
             let (stored, answer) = (map(&stored), map(&answer));
             let fresh = freshen(&stored, &answer);
-            let (hop, unshared) = (listed(&answer, CONNECTION), not_shared(&answer));
+            let (hop, mut unshared) = (listed(&answer, CONNECTION), not_shared(&answer));
+            unshared.extend(targeted::effective(&fresh).excluded_fields().cloned());
             for name in stored.keys().chain(answer.keys()).filter(|n| **n != AGE) {
                 if unshared.contains(name) {
                     prop_assert!(!fresh.contains_key(name));

@@ -3,15 +3,16 @@
 //!
 //! | selecting field | normalised by |
 //! |---|---|
-//! | Accept-Encoding | case, spaces, weights as numbers, order |
-//! | Accept, Accept-Language | case, spaces, weights as numbers, order of different weights |
+//! | Accept, Accept-Encoding, Accept-Language | case, spaces, weights as numbers, order |
 //! | Cookie | nothing but combining its lines |
 //! | any other | combining lines, spaces around commas |
 //!
-//! What comes out means what went in, so two requests with the same outcome mean the same. What
-//! has equal weight stays in its order in Accept and Accept-Language: RFC 9110 §12.5.4 notes that
-//! some recipients read it as descending priority, and popular frameworks do. Whichever content
-//! coding is chosen among equals, the content is the same, so there the order does not count.
+//! What comes out means what went in, so two requests with the same outcome mean the same. Preference
+//! is said by weights and nothing else (RFC 9110 §12.4.2), so the order of members does not count
+//! (RFC 9111 §4.1: "reordering field values when order is not significant"). RFC 9110 §12.5.4 notes
+//! that some recipients read the order of languages of equal weight as descending priority; "however,
+//! this behavior cannot be relied upon". Two clients that differ in that order alone share what the
+//! first of them got; one that minds gives weights, as browsers do.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -64,12 +65,13 @@ pub fn parse(headers: &HeaderMap) -> Vary {
 /// absent there too. Empty is not absent.
 pub fn normalised(name: &HeaderName, headers: &HeaderMap) -> Option<Vec<u8>> {
     let value = combined(name, headers)?;
-    let outcome = match order_of(name) {
-        Some(order) => preferences(&value, order).unwrap_or_else(|| tightened(&value)),
-        None if name == COOKIE => trim(&value).to_vec(),
-        None => tightened(&value),
-    };
-    Some(outcome)
+    Some(if carries_preferences(name) {
+        preferences(&value).unwrap_or_else(|| tightened(&value))
+    } else if name == COOKIE {
+        trim(&value).to_vec()
+    } else {
+        tightened(&value)
+    })
 }
 
 /// RFC 9111 §4.1: "combining multiple header field lines with the same field name". Cookie is the
@@ -123,24 +125,9 @@ fn tightened(value: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What the order of members with equal weight means to origins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
-    /// Nothing.
-    Free,
-    /// Preference, to some.
-    Kept,
-}
-
-/// The fields that carry preferences with weights (RFC 9110 §12.5).
-fn order_of(name: &HeaderName) -> Option<Order> {
-    if name == ACCEPT_ENCODING {
-        Some(Order::Free)
-    } else if name == ACCEPT || name == ACCEPT_LANGUAGE {
-        Some(Order::Kept)
-    } else {
-        None
-    }
+/// Is it one of the fields that carry preferences with weights (RFC 9110 §12.5)?
+fn carries_preferences(name: &HeaderName) -> bool {
+    [ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE].contains(name)
 }
 
 /// A member of a list of preferences: its text lies in a buffer shared by all.
@@ -158,9 +145,9 @@ impl Preference {
     }
 }
 
-/// A list of preferences, heaviest first. `None` if it is not well-formed, too long to sort, or
+/// A list of preferences, heaviest first, equals by their text. `None` if it is not well-formed, too long to sort, or
 /// weighs the same thing twice, where the order may decide which weight counts.
-fn preferences(value: &[u8], order: Order) -> Option<Vec<u8>> {
+fn preferences(value: &[u8]) -> Option<Vec<u8>> {
     let mut buffer = Vec::with_capacity(value.len());
     let mut members = Vec::new();
     for member in split(value, b',') {
@@ -169,12 +156,10 @@ fn preferences(value: &[u8], order: Order) -> Option<Vec<u8>> {
         }
         members.push(preference(member, &mut buffer)?);
     }
-    let mut by_text = members.clone();
-    by_text.sort_unstable_by_key(|m| m.text(&buffer));
-    if by_text.windows(2).any(|w| matches!(w, [a, b] if a.text(&buffer) == b.text(&buffer))) {
+    members.sort_unstable_by_key(|m| m.text(&buffer));
+    if members.windows(2).any(|w| matches!(w, [a, b] if a.text(&buffer) == b.text(&buffer))) {
         return None;
     }
-    let mut members = if order == Order::Free { by_text } else { members };
     members.sort_by_key(|m| Reverse(m.weight));
 
     let mut out = Vec::with_capacity(value.len());
@@ -321,7 +306,7 @@ mod tests {
 
     #[test]
     fn requests_that_mean_the_same_match() {
-        let rows: [(&'static str, &[&str], &[&str]); 14] = [
+        let rows: [(&'static str, &[&str], &[&str]); 21] = [
             ("x-any", &["1,2"], &[" 1 ,\t2 "]),
             ("x-any", &["1, 2"], &["1", "2"]),
             ("cookie", &["a=1; b=2"], &["a=1", "b=2"]),
@@ -334,6 +319,13 @@ mod tests {
             ("accept-encoding", &["gzip, , br,"], &["gzip", "br"]),
             ("accept-encoding", &[","], &[""]),
             ("accept-language", &["en, de"], &["eN ,   De"]),
+            ("accept-language", &["en, de"], &["de, en"]),
+            ("accept-language", &["en, de;q=1"], &["de", "en;q=1.000"]),
+            ("accept-language", &["fr;q=0.5, en, de;q=0.5"], &["en, de;q=0.5, fr;q=0.5"]),
+            ("accept", &["text/html, application/json"], &["application/json, text/html"]),
+            ("accept", &["a/b;v=1, a/b;v=2"], &["a/b;v=2, a/b;v=1"]),
+            ("accept-encoding", &["gzip;q=1"], &["GZIP"]),
+            ("accept-encoding", &["identity, *;q=0"], &["*;q=0.000, identity;q=1.0"]),
             ("accept-language", &["en, de;q=0.8"], &["de;q=0.80, en"]),
             ("accept-language", &["en;q=0.8, de;q=0.9"], &["de;q=0.9,en;q=0.800"]),
             ("accept", &["text/HTML ; Level=1 ; q=0.3"], &["text/html;level=1;q=0.300"]),
@@ -348,7 +340,7 @@ mod tests {
 
     #[test]
     fn requests_that_may_be_answered_differently_do_not_match() {
-        let rows: [(&'static str, &str, &str); 17] = [
+        let rows: [(&'static str, &str, &str); 18] = [
             ("x-any", "a", "A"),
             ("x-any", "a b", "a  b"),
             ("x-any", "\"a, b\"", "\"a,b\""),
@@ -360,8 +352,9 @@ mod tests {
             ("accept-encoding", "gzip", "gzip;q=0"),
             ("accept-encoding", "", "gzip"),
             ("accept-encoding", "gzip;q=0.5, gzip", "gzip, gzip;q=0.5"),
-            ("accept-language", "en, de", "de, en"),
-            ("accept", "text/html, application/json", "application/json, text/html"),
+            ("accept-encoding", "gzip", "gzip, identity"),
+            ("accept-encoding", "gzip", "gzip, *;q=0"),
+            ("accept-language", "en;q=0.9, de", "de;q=0.9, en"),
             ("accept", "a/b;v=X", "a/b;v=x"),
             ("accept", "a/b;v=\"x, y\"", "a/b;v=\"x,y\""),
             ("accept", "a/b;q=0.5;ext=1", "a/b;ext=1;q=0.5"),

@@ -102,6 +102,13 @@ impl Asking {
         self
     }
 
+    /// A value that is no text.
+    pub(crate) fn octets(mut self, name: &'static str, value: &[u8]) -> Self {
+        let value = http::HeaderValue::from_bytes(value).expect("a field value");
+        self.request.headers_mut().append(http::HeaderName::from_static(name), value);
+        self
+    }
+
     /// Asks for this host instead of the server's address.
     pub(crate) fn host(self, host: &str) -> Self {
         self.header("host", host)

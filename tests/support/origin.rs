@@ -249,6 +249,13 @@ impl Answer {
         self
     }
 
+    /// A value that is no text.
+    pub(crate) fn octets(mut self, name: &'static str, value: &[u8]) -> Self {
+        let value = HeaderValue::from_bytes(value).expect("a field value");
+        self.headers.append(HeaderName::from_static(name), value);
+        self
+    }
+
     pub(crate) fn max_age(self, seconds: u64) -> Self {
         self.header("cache-control", &format!("max-age={seconds}"))
     }

@@ -116,6 +116,16 @@ pub(super) static CONTRACT_KNOBS: &[Knob] = &[
         turn: "Take route when the origin's Cache-Control is wrong and cannot be mended.",
     },
     Knob {
+        key: "request_directives",
+        kind: Kind::Words(&["ignore", "honour"]),
+        preset: Is("\"ignore\""),
+        says: "What becomes of a client's own no-cache, max-age, min-fresh and max-stale: nothing, \
+               or they narrow and widen what it is served (\"honour\"); no-store and \
+               only-if-cached always count.",
+        turn: "Take honour where clients are your own: any of them can then make every request a \
+               request to the origin.",
+    },
+    Knob {
         key: "soft_ttl",
         kind: Kind::Duration(INSTANT, EVER),
         preset: Unset("\"60s\""),
@@ -145,12 +155,32 @@ pub(super) static CONTRACT_KNOBS: &[Knob] = &[
         turn: "Set a few seconds if clients keep asking for what is not there.",
     },
     Knob {
+        key: "heuristic",
+        kind: Kind::Ratio(1.0),
+        preset: Unset("\"10%\""),
+        says: "Where neither the origin nor a key above gives a lifetime: this share of the time \
+               since Last-Modified, a day at most; absent: not stored.",
+        turn: "Set 10% for an origin that dates its content and says nothing else, such as a \
+               server of files.",
+    },
+    Knob {
         key: "jitter",
         kind: Kind::Ratio(0.5),
         preset: Is("\"10%\""),
         says: "Lifetimes from this file are spread by this share, up and down, so that what was \
                filled together does not expire together.",
         turn: "Raise it if refreshes still come in waves.",
+    },
+    Knob {
+        key: "set_cookie",
+        kind: Kind::Words(&["refuse", "strip", "store"]),
+        preset: Is("\"refuse\""),
+        says: "What becomes of a response that sets a cookie: it is not stored; or it is, without \
+               the cookie, which only the client that asked first gets (\"strip\"); or it is as it \
+               is, and everybody gets that client's cookie (\"store\").",
+        turn: "Take strip for an origin that sets a session on every answer and means nothing by \
+               it; take store only for a cookie that may be the same for all, and never for a \
+               session.",
     },
     Knob {
         key: "max_entry",

@@ -376,7 +376,7 @@ fn warn_unused(tables: &[Table], classes: &Classes, out: &mut Findings) {
 
 fn warn_idle(layers: &Layers<'_>, store: &Store, out: &mut Findings) {
     if layers.get("cache") == Some("off") {
-        let idle = ["soft_ttl", "hard_ttl", "stale_if_error", "negative_ttl", "tags"];
+        let idle = ["soft_ttl", "hard_ttl", "stale_if_error", "negative_ttl", "heuristic", "tags"];
         for span in idle.iter().filter_map(|key| layers.route.span(key)) {
             let title = "this key has no effect: the route is not cached";
             out.warning(Mistake::at(span, title, "`cache` is \"off\""));

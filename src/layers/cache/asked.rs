@@ -7,8 +7,8 @@ use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, Method, Request, Uri, Version};
 
 use crate::body::Body;
-use crate::config::Route;
 use crate::config::captures::Captures;
+use crate::config::{RequestDirectives, Route};
 use crate::key::{Key, Place, query, tags, url};
 use crate::ledger::Position;
 use crate::ledger::name::Belongs;
@@ -34,7 +34,7 @@ pub struct Asked {
     pub extensions: Extensions,
     /// Where its response, or the list of its variants, is.
     pub key: Key,
-    /// What its own directives ask.
+    /// What its own directives ask, as far as its route has ears for them.
     pub demands: Demands,
 }
 
@@ -56,6 +56,10 @@ impl Asked {
         let place = Place { route: &route.name, namespace: &namespace, version, tags };
         let key = Key::primary(&place, &route.key, &uri, &parts.headers);
         let demands = Demands::of(&parts.headers);
+        let demands = match route.request_directives {
+            RequestDirectives::Honour => demands,
+            RequestDirectives::Ignore => demands.unless_advisory(),
+        };
         Self {
             route,
             captures,

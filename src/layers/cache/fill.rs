@@ -462,6 +462,7 @@ impl Drop for Ending<'_> {
 fn from_not_modified(stale: &Entry, headers: &HeaderMap) -> Response<Body> {
     let mut response = Response::new(Body::full(stale.response.body.clone()));
     *response.status_mut() = stale.response.status;
-    *response.headers_mut() = validation::freshen(&stale.response.headers, headers);
+    // Nobody else gets it, so the cookie in it, if there is one, is for its asker.
+    *response.headers_mut() = validation::freshen_with(&stale.response.headers, headers, true);
     response
 }

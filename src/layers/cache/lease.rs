@@ -117,8 +117,10 @@ async fn look(asking: &Asking<'_>, began: Timestamp) -> Option<Permission> {
             let standing = means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
             let newer = stale.is_none_or(|s| entry.vouched > s.vouched);
             let recent = entry.response.times.is_fresh(now) || entry.vouched >= began;
-            let demanded = asked.demands.max_age.is_none() && !asked.demands.no_cache;
-            let usable = standing == Standing::Good && newer && recent && demanded;
+            let demands = &asked.demands;
+            let content =
+                !demands.no_cache && demands.max_age.is_none() && demands.min_fresh.is_none();
+            let usable = standing == Standing::Good && newer && recent && content;
             usable.then_some(Permission::Elsewhere(entry))
         }
     }

@@ -343,7 +343,7 @@ async fn act<S: Origin>(
             means.metrics.stale_if_error(asked.route.index);
             Step::Done(deliver::entry(asked, entry, Served::Stale(why), means.now()))
         }
-        (Plan::Refuse(_), _) => Step::Done(refused(asked)),
+        (Plan::Refuse(_), _) => Step::Done(refused(&asked.route)),
         (Plan::Fetch(reason) | Plan::Revalidate(reason), _) => {
             if asked.method == Method::HEAD {
                 return pass::head(means, inner, asked, reason).await;
@@ -357,12 +357,13 @@ async fn act<S: Origin>(
     }
 }
 
-fn refused(asked: &Asked) -> Response<Body> {
+/// RFC 9111 §5.2.1.7: "a 504 (Gateway Timeout) status code".
+fn refused(route: &Arc<Route>) -> Response<Body> {
     let error = ProxyError::Client(ClientFault::OnlyIfCached);
     let cache_status =
         CacheStatus { detail: Some("only-if-cached".into()), ..CacheStatus::default() };
     let handled = Handled {
-        route: Arc::clone(&asked.route),
+        route: Arc::clone(route),
         outcome: Outcome::Refused,
         reason: "only-if-cached",
         cache_status,

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 
 use super::ask::ask;
 use super::asked::Asked;
 use super::fetch::Step;
-use super::{Means, Origin};
+use super::{Means, Origin, refused};
 use crate::body::Body;
 use crate::config::Route;
 use crate::error::{OriginFault, ProxyError};
@@ -16,6 +16,7 @@ use crate::key::tags;
 use crate::layers::handled::{Handled, attach};
 use crate::plan::{FetchReason, PassReason};
 use crate::semantics::cache_status::{CacheStatus, Forwarded};
+use crate::semantics::reuse::Demands;
 use crate::telemetry::outcome::Outcome;
 
 /// Sends a request on; both bodies stream.
@@ -26,6 +27,11 @@ pub async fn send_on<S: Origin>(
     request: Request<Body>,
     reason: PassReason,
 ) -> Result<Response<Body>, ProxyError> {
+    // RFC 9111 §5.2.1.7: "only wishes to obtain a stored response", and here is none for it.
+    let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+    if reads && Demands::of(request.headers()).only_if_cached {
+        return Ok(refused(&route));
+    }
     let sent = means.now();
     let response = ask(&means, &mut inner, route.index, request).await?;
     let took = means.now().since(sent);

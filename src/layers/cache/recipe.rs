@@ -8,11 +8,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Means;
 use super::asked::Asked;
+use crate::config::SetCookie;
 use crate::key::Key;
 use crate::key::tags::{self, TagFault};
 use crate::layers::collapse::content::Content;
 use crate::ledger::Position;
 use crate::ledger::name::Belongs;
+use crate::semantics::storable::COOKIE_FIELDS;
 use crate::semantics::stored::{StoredResponse, Times, storable_headers};
 use crate::semantics::time::Timestamp;
 use crate::semantics::{fields, validation};
@@ -95,7 +97,7 @@ impl Recipe<'_> {
             key: key.full.clone(),
             response: StoredResponse {
                 status: parts.status,
-                headers: stored_headers(&parts.headers),
+                headers: stored_headers(&parts.headers, self.asked.route.set_cookie),
                 body: Bytes::new(),
                 times,
             },
@@ -129,7 +131,9 @@ impl Recipe<'_> {
         (times, moment): (Times, Moment),
     ) -> Entry {
         let mut entry = stale.clone();
-        entry.response.headers = validation::freshen(&stale.response.headers, headers);
+        let cookies = self.asked.route.set_cookie == SetCookie::Store;
+        entry.response.headers =
+            validation::freshen_with(&stale.response.headers, headers, cookies);
         merge(&mut entry.tags, told);
         tags::strip(&mut entry.response.headers);
         compact(&mut entry.response.headers);
@@ -164,9 +168,15 @@ fn merge(tags: &mut Vec<Box<str>>, more: Vec<Box<str>>) {
     }
 }
 
-/// The fields of a response that are stored, tags aside: those go into the entry.
-fn stored_headers(headers: &HeaderMap) -> HeaderMap {
+/// The fields of a response that are stored, tags aside: those go into the entry. Cookies are among
+/// them only where the route says so; who asked got them with the response as it came.
+fn stored_headers(headers: &HeaderMap, cookies: SetCookie) -> HeaderMap {
     let mut stored = storable_headers(headers);
+    if cookies != SetCookie::Store {
+        for name in &COOKIE_FIELDS {
+            stored.remove(name);
+        }
+    }
     tags::strip(&mut stored);
     compact(&mut stored);
     stored
