@@ -83,6 +83,8 @@ pub struct Allowance<'a> {
     /// The route's lifetime replaces the origin's. Then a directive that permits sharing only as
     /// long as its own lifetime is kept to (§3.5) permits nothing.
     pub override_origin: bool,
+    /// The caller keeps parts as parts (§3.3), and knows where they belong.
+    pub parts: bool,
 }
 
 /// May the response be stored? `control` is what [`super::targeted::effective`] makes of it;
@@ -107,7 +109,7 @@ pub fn storable(
     // NOT store incomplete or partial-content responses if it does not support" ranges.
     let partial = status == StatusCode::PARTIAL_CONTENT;
     refuse_if(
-        partial || response_headers.contains_key(CONTENT_RANGE),
+        !(partial && allowance.parts) && (partial || response_headers.contains_key(CONTENT_RANGE)),
         NotStorable::PartialContent,
     )?;
     refuse_if(
@@ -140,9 +142,8 @@ pub fn storable(
 }
 
 /// May a response of this status be given a lifetime that the origin did not (RFC 9110 §15.1)?
-/// Without 206, which is not stored.
 pub fn is_heuristically_cacheable(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
+    matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
 fn refuse_if(refused: bool, why: NotStorable) -> Result<(), NotStorable> {
@@ -227,8 +228,9 @@ mod tests {
         check(&Method::GET, request, status, response, Allowance::default())
     }
 
-    const TTL: Allowance<'_> = Allowance { ttl: true, keyed: &[], override_origin: false };
-    const OVERRIDE: Allowance<'_> = Allowance { ttl: true, keyed: &[], override_origin: true };
+    const TTL: Allowance<'_> =
+        Allowance { ttl: true, keyed: &[], override_origin: false, parts: false };
+    const OVERRIDE: Allowance<'_> = Allowance { override_origin: true, ..TTL };
     const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 
     #[test]
@@ -253,6 +255,22 @@ mod tests {
         let ranged = [FRESH, ("content-range", "bytes 0-1/2")];
         assert_eq!(get(&[], 200, &ranged), Err(NotStorable::PartialContent));
         assert_eq!(get(&[], 304, &[FRESH]), Err(NotStorable::StatusNotUnderstood));
+    }
+
+    #[test]
+    fn a_part_is_stored_only_by_who_keeps_it_as_a_part() {
+        let parts = Allowance { parts: true, ..Allowance::default() };
+        let part = [FRESH, ("content-range", "bytes 0-1/2")];
+        let keeps =
+            |status, response, allowance| check(&Method::GET, &[], status, response, allowance);
+        assert_eq!(keeps(206, &part, parts), Ok(()));
+        assert_eq!(keeps(206, &part, TTL), Err(NotStorable::PartialContent));
+        // RFC 9110 §15.3.7: "A 206 response is heuristically cacheable".
+        let silent = [("content-range", "bytes 0-1/2")];
+        assert_eq!(keeps(206, &silent, parts), Err(NotStorable::NoFreshness));
+        assert_eq!(keeps(206, &silent, Allowance { parts: true, ..TTL }), Ok(()));
+        let private = [("cache-control", "private"), ("content-range", "bytes 0-1/2")];
+        assert_eq!(keeps(206, &private, parts), Err(NotStorable::Private));
     }
 
     #[test]
@@ -523,7 +541,7 @@ mod tests {
             }
             let mut response = HeaderMap::new();
             response.append("cache-control", HeaderValue::from_bytes(&line).unwrap());
-            let allowance = Allowance { ttl, override_origin, keyed: &[] };
+            let allowance = Allowance { ttl, override_origin, ..Allowance::default() };
             let control = effective(&response);
             let verdict = storable(
                 &Method::GET, &HeaderMap::new(), StatusCode::OK, &response, &control, allowance,

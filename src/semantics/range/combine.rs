@@ -45,8 +45,11 @@ pub fn combined(older: Part<'_>, newer: Part<'_>) -> Option<(Extent, Vec<u8>)> {
     if !may_combine(heads.0, heads.1) {
         return None;
     }
-    let (lower, upper) =
-        if older.extent.span.first <= newer.extent.span.first { (older, newer) } else { (newer, older) };
+    let (lower, upper) = if older.extent.span.first <= newer.extent.span.first {
+        (older, newer)
+    } else {
+        (newer, older)
+    };
     let (low, high) = (lower.extent.span, upper.extent.span);
     let shared_from = usize::try_from(high.first.checked_sub(low.first)?).ok()?;
     let overlap = lower.bytes.get(shared_from..)?;

@@ -35,6 +35,12 @@ pub struct Extent {
 }
 
 impl Extent {
+    /// All of a representation of `complete` bytes; `None` if that is nothing.
+    pub fn of_whole(complete: u64) -> Option<Self> {
+        let last = complete.checked_sub(1)?;
+        Some(Self { span: Span { first: 0, last }, complete })
+    }
+
     /// Is it all of it?
     pub const fn is_whole(self) -> bool {
         self.span.length() == self.complete

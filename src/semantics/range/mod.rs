@@ -186,8 +186,9 @@ impl Spec {
     fn within(self, length: u64) -> Option<Span> {
         let end = length.checked_sub(1)?;
         match self {
-            Self::From(first, last) => (first <= end)
-                .then(|| Span { first, last: last.map_or(end, |last| last.min(end)) }),
+            Self::From(first, last) => {
+                (first <= end).then(|| Span { first, last: last.map_or(end, |last| last.min(end)) })
+            }
             // "If the selected representation is shorter than the specified suffix-length, the
             // entire representation is used."
             Self::Last(wanted) => {

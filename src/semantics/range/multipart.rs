@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use super::Span;
-use super::content_range::{ContentRange, Extent};
+use super::content_range::ContentRange;
 
 /// The frames of several parts.
 #[derive(Clone, Debug)]
@@ -92,16 +92,11 @@ pub fn cut(bytes: &Bytes, held: Span, wanted: Span) -> Option<Bytes> {
     (to <= bytes.len()).then(|| bytes.slice(from..to))
 }
 
-/// What a whole of `complete` bytes holds; `None` if it is empty.
-pub fn all(complete: u64) -> Option<Extent> {
-    let last = complete.checked_sub(1)?;
-    Some(Extent { span: Span { first: 0, last }, complete })
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::content_range::Extent;
     use super::*;
 
     #[test]
@@ -112,7 +107,7 @@ mod tests {
         let parts = Multipart::new(0xabc, Some(&kind), &spans, 10);
         let boundary = "00000000000000000000000000000abc";
         assert_eq!(parts.content_type(), format!("multipart/byteranges; boundary={boundary}"));
-        let text = parts.pieces(&body, all(10).unwrap().span).unwrap().concat();
+        let text = parts.pieces(&body, Extent::of_whole(10).unwrap().span).unwrap().concat();
         let expected = format!(
             "--{boundary}\r\nContent-Type: text/plain\r\nContent-Range: bytes 7-9/10\r\n\r\n789\
              \r\n--{boundary}\r\nContent-Type: text/plain\r\nContent-Range: bytes 0-1/10\r\n\r\n01\
@@ -150,7 +145,7 @@ mod tests {
                 .collect();
             let kind = kind.map(|k| HeaderValue::try_from(k).unwrap());
             let parts = Multipart::new(boundary, kind.as_ref(), &spans, complete);
-            let pieces = parts.pieces(&Bytes::from(body), all(complete).unwrap().span).unwrap();
+            let pieces = parts.pieces(&Bytes::from(body), Extent::of_whole(complete).unwrap().span).unwrap();
             let written: usize = pieces.iter().map(Bytes::len).sum();
             prop_assert_eq!(parts.length(), written as u64);
         }

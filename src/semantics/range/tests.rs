@@ -42,8 +42,19 @@ fn what_is_valid_is_understood_as_it_stands() {
 #[test]
 fn what_is_not_valid_is_as_if_absent() {
     for value in [
-        "bytes=", "bytes=,", "bytes=-", "bytes=5", "bytes=5-4", "bytes=a-b", "bytes=0-1,x",
-        "bytes=0-1;q=1", "bytes=--1", "bytes=1-2-3", "bytes=0 - 1", "bytes=+0-1", "bytes=0x0-1",
+        "bytes=",
+        "bytes=,",
+        "bytes=-",
+        "bytes=5",
+        "bytes=5-4",
+        "bytes=a-b",
+        "bytes=0-1,x",
+        "bytes=0-1;q=1",
+        "bytes=--1",
+        "bytes=1-2-3",
+        "bytes=0 - 1",
+        "bytes=+0-1",
+        "bytes=0x0-1",
         "bytes=0-1=2",
     ] {
         assert_eq!(asked(&[value]), Field::Ignored, "{value}");
