@@ -65,6 +65,16 @@ pub async fn stored(means: &Means, asked: &Arc<Asked>, whole: &Looked) -> Option
     Parts::look(means, asked, whole).await.fresh(means)
 }
 
+/// What would be found for such a request: the stored part if it does, else what is known of the
+/// whole.
+pub async fn explained(means: &Means, asked: &Arc<Asked>, whole: Looked) -> Looked {
+    if whole.is_servable() || !concerns(asked, &whole, means.now()) {
+        return whole;
+    }
+    let parts = Parts::look(means, asked, &whole).await;
+    if parts.covering(Plan::Serve).is_some() { parts.found } else { whole }
+}
+
 /// Answers from a stored part, or asks the origin.
 pub async fn through<S: Origin>(
     means: &Arc<Means>,
