@@ -2,7 +2,7 @@
 
 use crate::World;
 use crate::support::client::Reply;
-use crate::support::origin::{Answer, Asked, Resource, ok, status};
+use crate::support::origin::{Answer, Asked, Gate, Resource, Tap, ok, status};
 use crate::support::wait::eventually;
 
 const KEEPS: &str = "soft_ttl = \"1h\"";
@@ -284,6 +284,40 @@ async fn a_write_between_two_parts_throws_the_first_away() {
     world.warm_part("bytes=8-15").await.expect(206, "76543210");
     let first = world.part("bytes=0-7").await.expect(206, "FEDCBA98");
     assert!(first.is_forwarded(), "{:?}", first.status());
+    world.warm("/a").await.expect(200, "FEDCBA9876543210");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_while_a_part_is_on_its_way_keeps_it_out() {
+    let world = World::with(KEEPS).await;
+    let tap = Tap::new();
+    let (out, gate) = (tap.clone(), Gate::closed());
+    let held = gate.clone();
+    world.origin.when("GET", "/a").answers(move |asked| match asked.before {
+        // In the middle of its content, and before its head, when the write is finished.
+        0 => ranged(asked, WHOLE, "\"v1\"").told_by(&out),
+        2 => ranged(asked, WHOLE, "\"v1\"").after(&held),
+        _ => ranged(asked, "FEDCBA9876543210", "\"v2\""),
+    });
+    world.origin.when("PUT", "/a").replies(status(204));
+    let write = async || {
+        assert_eq!(world.client.asks("PUT", "/a").content("x").send().await.status, 204);
+    };
+    let asking = world.client.asks("GET", "/a").header("range", "bytes=0-7");
+    let mut first = asking.open_after(|| tap.send("0123")).await;
+    assert_eq!(first.text(4).await, "0123");
+    write().await;
+    tap.send("4567");
+    tap.end();
+    assert_eq!(first.rest().await.text(), "4567");
+    let asking = world.client.asks("GET", "/a").header("range", "bytes=8-15");
+    let second = tokio::spawn(asking.send());
+    eventually("it asks", async || world.origin.saw_method("GET", "/a") == 2).await;
+    write().await;
+    gate.open();
+    second.await.unwrap().expect(206, "89abcdef");
+    world.part("bytes=0-7").await.expect(206, "FEDCBA98");
+    world.warm_part("bytes=8-15").await.expect(206, "76543210");
     world.warm("/a").await.expect(200, "FEDCBA9876543210");
 }
 
