@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `collapse.rs` | how often is the origin asked when all processes are asked at once? |
 //! | `write.rs` | does every process see what was written through another? |
+//! | `parts.rs` | do processes put together what each has of a whole? |
 //! | `purge.rs` | does every process see what was purged through another? |
 //! | `lease.rs` | what if the process that fetches for all dies? |
 //! | `fence.rs` | what if Valkey comes back with less than it had? |
@@ -25,6 +26,8 @@ mod fence;
 mod lease;
 #[path = "fleet/outage.rs"]
 mod outage;
+#[path = "fleet/parts.rs"]
+mod parts;
 #[path = "fleet/purge.rs"]
 mod purge;
 #[path = "fleet/write.rs"]

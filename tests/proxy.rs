@@ -8,6 +8,8 @@
 //! | `stale.rs` | what happens past the soft expiry, past the hard one, and when the origin fails? |
 //! | `collapse.rs` | how often is the origin asked when many ask at once, and who gets what? |
 //! | `vary.rs` | does everybody get the variant that is meant for them? |
+//! | `range.rs` | which parts of a stored whole are served, and how? |
+//! | `parts.rs` | which parts that the origin sent are kept, and what do they answer? |
 //! | `pass.rs` | what is none of the cache's business, and does it come through unharmed? |
 //! | `whole.rs` | is a response that is cut, endless or too large ever stored? |
 //! | `write.rs` | what does a write throw away, and when? |
@@ -39,6 +41,8 @@ mod hit;
 mod key;
 #[path = "proxy/limits.rs"]
 mod limits;
+#[path = "proxy/parts.rs"]
+mod parts;
 #[path = "proxy/pass.rs"]
 mod pass;
 #[path = "proxy/policy.rs"]
@@ -47,6 +51,8 @@ mod policy;
 mod purge;
 #[path = "proxy/race.rs"]
 mod race;
+#[path = "proxy/range.rs"]
+mod range;
 #[path = "proxy/run.rs"]
 mod run;
 #[path = "proxy/stale.rs"]

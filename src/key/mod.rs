@@ -7,7 +7,8 @@
 //! primary  ::= r route  n namespace  @ version  s scheme  a authority  p path  [q query]
 //!              (H field-name (h line)*)*       configured request fields, in configured order
 //!              (C cookie-name (c rest)*)*      configured cookies, in configured order
-//! variant  ::= primary (V field-name [v value])*
+//! parts    ::= primary P                         where parts of the response are, not the whole
+//! variant  ::= (primary | parts) (V field-name [v value])*
 //! ```
 //!
 //! | two requests that differ in | share a key? |
@@ -19,6 +20,7 @@
 //! | a configured field in two lines, or in one joined by `, ` | no |
 //! | a configured cookie sent once, or twice | no |
 //! | a field the response varies on, as normalised | no |
+//! | the whole, or a part of it: two keys of one request | no |
 //!
 //! RFC 9110 §5.3 lets a list be joined into one line, so the two spellings of a configured field
 //! may mean the same. The key cannot know whether the field is a list, and the origin sees the
@@ -119,6 +121,14 @@ impl Key {
         Self { digest: Digest(digest), ..self.clone() }
     }
 
+    /// The key of what is stored of a response of which only a part is known (RFC 9111 §3.3): never
+    /// that of the whole, so that a part cannot be taken for it. Its variants are under it.
+    pub fn parts(&self) -> Self {
+        let mut parts = Parts::after(&self.full);
+        parts.push(Kind::Parts, b"");
+        Self::of(parts, &self.route, &self.namespace, self.version)
+    }
+
     /// The key of the variant that these request fields select, where the response to this primary
     /// key varies on `names` (RFC 9111 §4.1).
     ///
@@ -212,6 +222,7 @@ enum Kind {
     FieldLine = b'h',
     Cookie = b'C',
     CookieRest = b'c',
+    Parts = b'P',
     Vary = b'V',
     VaryValue = b'v',
 }

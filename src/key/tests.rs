@@ -395,3 +395,22 @@ proptest! {
         prop_assert_eq!(read, vec![('p', vec![0xff; length]), ('q', b"q".to_vec())]);
     }
 }
+
+#[test]
+fn parts_have_a_key_of_their_own_and_variants_under_it() {
+    let asked = Asked::with(&[("x-lang", "de")]);
+    let key = asked.key(&rules(QueryRule::All));
+    let names = [HeaderName::from_static("x-lang")];
+    let of = |key: &Key| key.variant(&names, &asked.headers(), lowered);
+    let keys = [key.clone(), key.parts(), of(&key), of(&key.parts()), of(&key).parts()];
+    for (n, one) in keys.iter().enumerate() {
+        for other in &keys[n + 1..] {
+            assert_ne!(one.full, other.full);
+            assert_ne!(one.digest, other.digest);
+        }
+        assert_eq!(one.namespace, key.namespace);
+        assert_eq!(one.version, key.version);
+    }
+    let last = parts(&key.parts().full).unwrap().pop();
+    assert_eq!(last, Some(('P', Vec::new())));
+}

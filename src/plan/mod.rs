@@ -5,6 +5,7 @@
 //! | is it ours to cache? | before the key is made | [`request::admit`] → [`Admission`] |
 //! | what with what we found? | after the lookup | [`request::plan`] → [`Plan`] |
 //! | what with what the origin said? | when the response's head is here | [`response::settle`] → [`Outcome`] |
+//! | may this part be kept as a part? | the same, of a 206 | [`response::settle_part`] |
 //! | what does a write invalidate? | when its answer, or none, is here | [`write::invalidates`] |
 //!
 //! `explain` asks the same functions.
@@ -60,7 +61,7 @@ pub enum PassReason {
     Content,
     /// A request to change protocols.
     Upgrade,
-    /// A request for a part.
+    /// A request for a part, in a unit that is none of ours.
     Range,
     /// It shows a position of the ledger that this process has not reached in time.
     Position,
@@ -137,6 +138,8 @@ pub enum FetchReason {
     Purged,
     /// The client asked for a newer one.
     Request,
+    /// What is stored is a part, and not the one asked for.
+    Part,
 }
 
 impl FetchReason {
@@ -150,6 +153,7 @@ impl FetchReason {
             Self::Suspect(doubt) => doubt.as_str(),
             Self::Purged => "soft-purged",
             Self::Request => "request",
+            Self::Part => "part",
         }
     }
 
@@ -161,6 +165,7 @@ impl FetchReason {
             Self::Invalidated => Forwarded::Miss,
             Self::Expired | Self::Suspect(_) | Self::Purged => Forwarded::Stale,
             Self::Request => Forwarded::Request,
+            Self::Part => Forwarded::Partial,
         }
     }
 }
@@ -209,6 +214,8 @@ pub enum NotShared {
     Endless,
     /// A 304 that nobody asked for, or another answer that makes no sense here.
     Unexpected,
+    /// A part that contradicts itself: it is not as long as its range, or 200 stands above it.
+    BadPart,
     /// Its tags are too many or malformed: a shortened list would lose invalidations.
     BadTags,
     /// More variants than its route allows.
@@ -249,6 +256,7 @@ impl NotShared {
             Self::CloseDelimited => "close-delimited",
             Self::Endless => "event-stream",
             Self::Unexpected => "unexpected",
+            Self::BadPart => "bad-part",
             Self::BadTags => "bad-tags",
             Self::TooManyVariants => "too-many-variants",
         }

@@ -1,6 +1,6 @@
 //! From a request, and what was found for it, to a verdict.
 
-use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE};
+use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
 use http::{HeaderMap, Method};
 
 use super::{Admission, FetchReason, PassReason, Plan, RefuseReason, StaleReason};
@@ -8,6 +8,7 @@ use crate::config::{OnDoubt, RequestDirectives, Route};
 use crate::ledger::Standing;
 use crate::semantics::freshness::must_not_serve_stale;
 use crate::semantics::invalidation::is_unsafe;
+use crate::semantics::range;
 use crate::semantics::reuse::Demands;
 use crate::semantics::targeted;
 use crate::semantics::time::Timestamp;
@@ -43,7 +44,8 @@ fn pass_reason(
     if headers.contains_key(UPGRADE) {
         return Some(PassReason::Upgrade);
     }
-    if headers.contains_key(RANGE) {
+    // RFC 9110 §14.2: "GET is the only method for which range handling is defined."
+    if method == Method::GET && range::is_foreign(headers) {
         return Some(PassReason::Range);
     }
     // RFC 9111 §4.3.2: If-Match and If-Unmodified-Since are not for a cache to evaluate.
@@ -131,6 +133,16 @@ fn plan_for(
 /// route or response, whatever else may be in doubt about it, but never once invalidated.)
 pub fn may_cover_an_error(entry: &Entry, now: Timestamp) -> bool {
     now < entry.response.times.error_until
+}
+
+/// Is a part that is asked for best had by asking for the whole? If there is a whole that the origin
+/// may confirm, or that may be served should it fail. Otherwise the origin is asked for the part
+/// alone: nobody asked for the rest.
+pub fn asks_for_whole(found: Option<(&Entry, Standing)>, now: Timestamp) -> bool {
+    found.is_some_and(|(entry, standing)| {
+        standing != Standing::Invalidated
+            && (has_validator(&entry.response.headers) || may_cover_an_error(entry, now))
+    })
 }
 
 /// Does this route obey what clients ask of a cache? By default only where the RFC alone rules:

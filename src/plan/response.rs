@@ -13,6 +13,7 @@ use crate::semantics::freshness::{
     explicit_lifetime, heuristic_lifetime, must_not_serve_stale, stale_if_error,
     stale_while_revalidate,
 };
+use crate::semantics::range::content_range::{Extent, extent};
 use crate::semantics::storable::{
     Allowance, NotStorable, is_heuristically_cacheable, sets_cookie, storable,
 };
@@ -64,7 +65,7 @@ pub fn settle(asked: &Asked<'_>, answer: &Answer<'_>) -> Outcome {
         return settle_not_modified(asked, answer);
     }
     let control = targeted::effective(answer.headers);
-    let storable = may_store(asked, answer, &control);
+    let storable = may_store(asked, answer, &control, Keeps::Wholes);
     if is_failure(answer.status) && !is_meant_to_last(answer, &control, storable) {
         return Outcome::Error(audience(asked, answer, &control, storable));
     }
@@ -87,6 +88,44 @@ pub fn settle(asked: &Asked<'_>, answer: &Answer<'_>) -> Outcome {
     }
 }
 
+/// May this 206 be kept as a part? Which one, and until when it may be used.
+///
+/// # Errors
+///
+/// Why not.
+pub fn settle_part(asked: &Asked<'_>, answer: &Answer<'_>) -> Result<(Extent, Times), NotShared> {
+    let control = targeted::effective(answer.headers);
+    may_store(asked, answer, &control, Keeps::Parts).map_err(NotShared::Forbidden)?;
+    let unknown = NotShared::Forbidden(NotStorable::PartialContent);
+    // RFC 9110 §15.3.7.2: several parts have no Content-Range in the head.
+    if answer.status != StatusCode::PARTIAL_CONTENT || is_of_type(answer.headers, "multipart/") {
+        return Err(unknown);
+    }
+    // RFC 9111 §3.3: "if it does not understand the range units used".
+    let extent = extent(answer.headers).ok_or(unknown)?;
+    let length = extent.span.length();
+    if answer.length.is_some_and(|announced| announced != length) {
+        return Err(NotShared::BadPart);
+    }
+    if length > asked.route.max_entry {
+        return Err(NotShared::TooLarge);
+    }
+    if answer.close_delimited {
+        return Err(NotShared::CloseDelimited);
+    }
+    match times(asked, answer.status, answer.headers, &control, answer.received) {
+        Some(times) if times.keep_until > answer.received => Ok((extent, times)),
+        _ => Err(NotShared::Forbidden(NotStorable::NoFreshness)),
+    }
+}
+
+/// What the caller knows how to keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeps {
+    Wholes,
+    Parts,
+}
+
 /// RFC 9111 §4.3.4: a 304 renews the response that was asked about.
 fn settle_not_modified(asked: &Asked<'_>, answer: &Answer<'_>) -> Outcome {
     let Some(stored) = asked.validating else {
@@ -103,7 +142,7 @@ fn settle_not_modified(asked: &Asked<'_>, answer: &Answer<'_>) -> Outcome {
     }
     let control = targeted::effective(&merged);
     let renewed = Answer { status: stored.status, headers: &merged, ..*answer };
-    if let Err(why) = may_store(asked, &renewed, &control) {
+    if let Err(why) = may_store(asked, &renewed, &control, Keeps::Wholes) {
         return Outcome::PassOn(NotShared::Forbidden(why));
     }
     match times(asked, stored.status, &merged, &control, answer.received) {
@@ -116,6 +155,7 @@ fn may_store(
     asked: &Asked<'_>,
     answer: &Answer<'_>,
     control: &CacheControl,
+    keeps: Keeps,
 ) -> Result<(), NotStorable> {
     let freshness = &asked.route.freshness;
     let allowance = Allowance {
@@ -125,6 +165,7 @@ fn may_store(
         keyed: &keyed(asked.route),
         override_origin: freshness.authority == Authority::Route,
         cookies: asked.route.set_cookie != SetCookie::Refuse,
+        parts: keeps == Keeps::Parts,
     };
     storable(asked.method, asked.headers, answer.status, answer.headers, control, allowance)
 }
@@ -176,16 +217,20 @@ fn audience(
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|v| {
-        let v = v.as_bytes();
-        v.len() >= 17 && v[..17].eq_ignore_ascii_case(b"text/event-stream")
+    is_of_type(headers, "text/event-stream")
+}
+
+fn is_of_type(headers: &HeaderMap, beginning: &str) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| {
+        let kind = kind.as_bytes().get(..beginning.len());
+        kind.is_some_and(|kind| kind.eq_ignore_ascii_case(beginning.as_bytes()))
     })
 }
 
 /// The lifetime that the configuration gives to a status, not yet spread.
 fn ttl(freshness: &Freshness, status: StatusCode) -> Option<Duration> {
     match status.as_u16() {
-        200 | 203 | 204 | 300 | 301 | 308 => freshness.soft_ttl,
+        200 | 203 | 204 | 206 | 300 | 301 | 308 => freshness.soft_ttl,
         404 | 405 | 410 | 414 | 501 => freshness.negative_ttl,
         _ => None,
     }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use super::request::{Found, admit, may_cover_an_error, plan};
-use super::response::{Answer, Asked, settle};
+use super::request::{Found, admit, asks_for_whole, may_cover_an_error, plan};
+use super::response::{Answer, Asked, settle, settle_part};
 use super::{Admission, Audience, FetchReason, NotShared, Outcome, PassReason, Plan, StaleReason};
 use crate::config::{Authority, Freshness, KeyRules, OnDoubt, RequestDirectives, Route, SetCookie};
 use crate::key::Digest;
@@ -124,7 +124,10 @@ fn requests_are_sorted_into_passed_written_and_looked_up() {
         (&off, Method::GET, none, false, Admission::Pass(PassReason::RouteOff)),
         (&on, Method::OPTIONS, none, false, Admission::Pass(PassReason::Method)),
         (&on, Method::GET, none, true, Admission::Pass(PassReason::Content)),
-        (&on, Method::GET, &[("range", "bytes=0-1")], false, Admission::Pass(PassReason::Range)),
+        (&on, Method::GET, &[("range", "bytes=0-1")], false, Admission::Lookup),
+        (&on, Method::GET, &[("range", "bytes=x")], false, Admission::Lookup),
+        (&on, Method::GET, &[("range", "items=0-1")], false, Admission::Pass(PassReason::Range)),
+        (&on, Method::HEAD, &[("range", "items=0-1")], false, Admission::Lookup),
         (&on, Method::GET, &[("upgrade", "x")], false, Admission::Pass(PassReason::Upgrade)),
         (&on, Method::GET, &[("if-match", "*")], false, Admission::Pass(PassReason::Precondition)),
         (&on, Method::POST, none, true, Admission::Write),
@@ -205,6 +208,24 @@ fn a_failing_origin_is_left_alone_as_long_as_something_may_be_served() {
     assert_eq!(made, Plan::Fetch(FetchReason::Invalidated), "never what was invalidated");
     assert!(may_cover_an_error(&entry, filled + secs(3599)));
     assert!(!may_cover_an_error(&entry, filled + secs(3600)));
+}
+
+#[test]
+fn a_part_is_asked_for_as_a_whole_where_there_is_one_to_confirm_or_fall_back_on() {
+    let tagged = entry(ETAG);
+    let plain = entry(&[]);
+    let filled = plain.response.times.response_time;
+    for (entry, standing, later, expected) in [
+        (&tagged, Standing::Good, 9000, true),
+        (&tagged, Standing::Suspect(Doubt::Unheard), 10, true),
+        (&tagged, Standing::Invalidated, 10, false),
+        (&plain, Standing::Good, 3599, true),
+        (&plain, Standing::Good, 3600, false),
+    ] {
+        let said = asks_for_whole(Some((entry, standing)), filled + secs(later));
+        assert_eq!(said, expected, "{standing:?} after {later} s");
+    }
+    assert!(!asks_for_whole(None, NOW));
 }
 
 #[test]
@@ -559,6 +580,51 @@ fn a_304_renews_what_was_asked_about_and_nothing_else() {
     assert_eq!(settle(&asked(Some(&stored)), &answer(304, &varying)), Outcome::AskAgain);
     let unasked = settle(&asked(None), &answer(304, &same));
     assert_eq!(unasked, Outcome::PassOn(NotShared::Unexpected));
+}
+
+#[test]
+fn a_part_is_kept_if_it_is_what_it_says_it_is() {
+    let route = route();
+    let none = HeaderMap::new();
+    let asked = Asked {
+        route: &route,
+        digest: Digest([0; 16]),
+        method: &Method::GET,
+        headers: &none,
+        sent: NOW,
+        validating: None,
+    };
+    // `answer` gives every response ten bytes.
+    let ten = ("content-range", "bytes 10-19/100");
+    let unknown = NotShared::Forbidden(NotStorable::PartialContent);
+    for (status, headers, expected) in [
+        (206, &[ten][..], Ok(secs(60))),
+        (206, &[ten, ("cache-control", "max-age=7")], Ok(secs(7))),
+        (
+            206,
+            &[ten, ("cache-control", "private")],
+            Err(NotShared::Forbidden(NotStorable::Private)),
+        ),
+        (206, &[ten, ("vary", "*")], Err(NotShared::Forbidden(NotStorable::VaryStar))),
+        (206, &[ten, ("content-type", "Multipart/byteranges; boundary=x")], Err(unknown)),
+        (206, &[ten, ten], Err(unknown)),
+        (206, &[], Err(unknown)),
+        (206, &[("content-range", "bytes 10-19/*")], Err(unknown)),
+        (206, &[("content-range", "bytes */100")], Err(unknown)),
+        (206, &[("content-range", "items 10-19/100")], Err(unknown)),
+        (206, &[("content-range", "bytes 10-20/100")], Err(NotShared::BadPart)),
+        (206, &[("content-range", "bytes 10-18/100")], Err(NotShared::BadPart)),
+    ] {
+        let response = fields(headers);
+        let settled = settle_part(&asked, &answer(status, &response));
+        let lifetime = settled.map(|(_, times)| times.fresh_until.since(NOW));
+        assert_eq!(lifetime, expected, "{status} {headers:?}");
+    }
+    let response = fields(&[("content-range", "bytes 0-1000/9999")]);
+    let large = Answer { length: None, ..answer(206, &response) };
+    assert_eq!(settle_part(&asked, &large), Err(NotShared::TooLarge));
+    let response = fields(&[ten]);
+    assert_eq!(settle(&asked, &answer(206, &response)), Outcome::PassOn(unknown));
 }
 
 #[test]

@@ -4,15 +4,15 @@
 //! | request | response | outcome |
 //! |---|---|---|
 //! | other than GET or HEAD, or neither condition | any | [`Precondition::None`] |
-//! | any | other than 200 | [`Precondition::None`] |
-//! | If-None-Match: `*`, or its list has our tag | 200 | [`Precondition::NotModified`] |
-//! | If-None-Match, otherwise | 200 | [`Precondition::Modified`] |
-//! | If-Modified-Since, no date | 200 | [`Precondition::None`] |
+//! | any | other than 200 or 206 | [`Precondition::None`] |
+//! | If-None-Match: `*`, or its list has our tag | 200, 206 | [`Precondition::NotModified`] |
+//! | If-None-Match, otherwise | 200, 206 | [`Precondition::Modified`] |
+//! | If-Modified-Since, no date | 200, 206 | [`Precondition::None`] |
 //! | If-Modified-Since, a date | last modified by then | [`Precondition::NotModified`] |
 //! | If-Modified-Since, a date | otherwise, or unknown | [`Precondition::Modified`] |
 //!
-//! If-Match and If-Unmodified-Since are for the origin alone, If-Range goes with Range: none of
-//! them is looked at here.
+//! If-Match and If-Unmodified-Since are for the origin alone, If-Range goes with Range
+//! ([`super::range::if_range`]): none of them is looked at here.
 
 use std::time::Duration;
 
@@ -44,9 +44,10 @@ pub fn evaluate(
     status: StatusCode,
     response: &HeaderMap,
 ) -> Precondition {
-    // RFC 9110 §15.4.5: a 304 says that it "would have resulted in a 200 (OK)". Of the two statuses
-    // of RFC 9111 §4.3.2, 206 is never stored here.
-    if status != StatusCode::OK || (method != Method::GET && method != Method::HEAD) {
+    // RFC 9111 §4.3.2: conditions are evaluated where the request "can be satisfied by reusing a
+    // stored 200 (OK) or 206 (Partial Content) response".
+    let conditional = status == StatusCode::OK || status == StatusCode::PARTIAL_CONTENT;
+    if !conditional || (method != Method::GET && method != Method::HEAD) {
         return Precondition::None;
     }
     // RFC 9110 §13.2.2: If-Modified-Since counts only when If-None-Match is not present.
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn only_get_and_head_of_a_200_are_conditional() {
+    fn only_get_and_head_of_content_are_conditional() {
         let request = fields(&[("if-none-match", "\"a\"")]);
         let response = fields(&[("etag", "\"a\"")]);
         for (method, status) in
@@ -286,6 +287,8 @@ mod tests {
             let outcome = evaluate(&method, &request, status, &response);
             assert_eq!(outcome, Precondition::None, "{method} {status}");
         }
+        let part = evaluate(&Method::GET, &request, StatusCode::PARTIAL_CONTENT, &response);
+        assert_eq!(part, Precondition::NotModified);
         check(&[("if-match", "\"a\""), ("range", "x")], &[("etag", "\"a\"")], Precondition::None);
     }
 

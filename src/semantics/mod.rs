@@ -13,6 +13,7 @@
 //! | 9111 | §4.1 secondary keys | [`vary`] |
 //! | 9111 | §4.3, §3.2 asking whether it still stands | [`validation`] |
 //! | 9110 | §13, §15.4.5 a client's own conditions | [`conditional`] |
+//! | 9110 | §14, §13.1.5, §15.3.7 parts; 9111 §3.3, §3.4 | [`range`] |
 //! | 9111 | §4.4 what an unsafe method throws away | [`invalidation`] |
 //! | 9211 | what is said about it all | [`cache_status`] |
 
@@ -32,6 +33,7 @@ pub mod reuse;
 pub mod vary;
 
 pub mod conditional;
+pub mod range;
 pub mod validation;
 
 pub mod invalidation;

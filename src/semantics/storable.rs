@@ -84,6 +84,8 @@ pub struct Allowance<'a> {
     pub override_origin: bool,
     /// The route takes cookies out of what it stores, or stores them knowingly.
     pub cookies: bool,
+    /// The caller keeps parts as parts (§3.3), and knows where they belong.
+    pub parts: bool,
 }
 
 /// May the response be stored? `control` is what [`super::targeted::effective`] makes of it;
@@ -108,7 +110,8 @@ pub fn storable(
     // NOT store incomplete or partial-content responses if it does not support" ranges. The status
     // alone says that content is partial: RFC 9110 §14.4 defines Content-Range for 206 and 416, and
     // on any other status it is a field like another.
-    refuse_if(status == StatusCode::PARTIAL_CONTENT, NotStorable::PartialContent)?;
+    let partial = status == StatusCode::PARTIAL_CONTENT;
+    refuse_if(partial && !allowance.parts, NotStorable::PartialContent)?;
     refuse_if(
         status == StatusCode::NOT_MODIFIED || (control.must_understand && !is_understood(status)),
         NotStorable::StatusNotUnderstood,
@@ -151,9 +154,8 @@ pub fn sets_cookie(headers: &HeaderMap) -> bool {
 pub const COOKIE_FIELDS: [HeaderName; 2] = [SET_COOKIE, HeaderName::from_static("set-cookie2")];
 
 /// May a response of this status be given a lifetime that the origin did not (RFC 9110 §15.1)?
-/// Without 206, which is not stored.
 pub fn is_heuristically_cacheable(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
+    matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
 fn refuse_if(refused: bool, why: NotStorable) -> Result<(), NotStorable> {
@@ -239,7 +241,7 @@ mod tests {
     }
 
     const TTL: Allowance<'_> =
-        Allowance { ttl: true, keyed: &[], override_origin: false, cookies: false };
+        Allowance { ttl: true, keyed: &[], override_origin: false, cookies: false, parts: false };
     const OVERRIDE: Allowance<'_> = Allowance { override_origin: true, ..TTL };
     const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 
@@ -268,6 +270,22 @@ mod tests {
             assert_eq!(get(&[], status, &ranged), Ok(()), "a stray Content-Range on {status}");
         }
         assert_eq!(get(&[], 304, &[FRESH]), Err(NotStorable::StatusNotUnderstood));
+    }
+
+    #[test]
+    fn a_part_is_stored_only_by_who_keeps_it_as_a_part() {
+        let parts = Allowance { parts: true, ..Allowance::default() };
+        let part = [FRESH, ("content-range", "bytes 0-1/2")];
+        let keeps =
+            |status, response, allowance| check(&Method::GET, &[], status, response, allowance);
+        assert_eq!(keeps(206, &part, parts), Ok(()));
+        assert_eq!(keeps(206, &part, TTL), Err(NotStorable::PartialContent));
+        // RFC 9110 §15.3.7: "A 206 response is heuristically cacheable".
+        let silent = [("content-range", "bytes 0-1/2")];
+        assert_eq!(keeps(206, &silent, parts), Err(NotStorable::NoFreshness));
+        assert_eq!(keeps(206, &silent, Allowance { parts: true, ..TTL }), Ok(()));
+        let private = [("cache-control", "private"), ("content-range", "bytes 0-1/2")];
+        assert_eq!(keeps(206, &private, parts), Err(NotStorable::Private));
     }
 
     #[test]

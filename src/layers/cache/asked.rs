@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, PRAGMA};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, PRAGMA, RANGE};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, Method, Request, Uri, Version};
 
@@ -12,6 +12,7 @@ use crate::config::{RequestDirectives, Route};
 use crate::key::{Key, Place, query, tags, url};
 use crate::ledger::Position;
 use crate::ledger::name::Belongs;
+use crate::semantics::range::{self, Field, Ranges};
 use crate::semantics::reuse::Demands;
 use crate::semantics::{validation, vary};
 
@@ -36,6 +37,8 @@ pub struct Asked {
     pub key: Key,
     /// What its own directives ask, as far as its route has ears for them.
     pub demands: Demands,
+    /// The part that it asks for.
+    pub ranges: Option<Ranges>,
 }
 
 impl Asked {
@@ -60,6 +63,7 @@ impl Asked {
             RequestDirectives::Honour => demands,
             RequestDirectives::Ignore => demands.unless_advisory(),
         };
+        let ranges = ranges(&parts);
         Self {
             route,
             captures,
@@ -70,6 +74,7 @@ impl Asked {
             extensions: parts.extensions,
             key,
             demands,
+            ranges,
         }
     }
 
@@ -106,6 +111,18 @@ impl Asked {
             extensions: self.extensions.clone(),
             key: self.key.clone(),
             demands: Demands::default(),
+            ranges: None,
+        }
+    }
+
+    /// The same request, looking where parts are kept.
+    pub fn for_parts(&self) -> Self {
+        Self {
+            headers: self.headers.clone(),
+            key: self.key.parts(),
+            demands: self.demands.clone(),
+            ranges: self.ranges.clone(),
+            ..self.for_everybody()
         }
     }
 
@@ -116,6 +133,8 @@ impl Asked {
         for name in validation::CONDITIONAL_FIELDS {
             request.headers_mut().remove(name);
         }
+        // Everybody's is the whole.
+        request.headers_mut().remove(RANGE);
         // Tags are read from the content, so it must come as it is.
         if tags::needs_json(&self.route.tags) {
             request.headers_mut().remove(ACCEPT_ENCODING);
@@ -139,6 +158,17 @@ impl Asked {
         *request.headers_mut() = self.headers.clone();
         *request.extensions_mut() = self.extensions.clone();
         request
+    }
+}
+
+/// RFC 9110 §14.2: "GET is the only method for which range handling is defined."
+fn ranges(parts: &Parts) -> Option<Ranges> {
+    if parts.method != Method::GET {
+        return None;
+    }
+    match range::of_request(&parts.headers) {
+        Field::Bytes(ranges) => Some(ranges),
+        Field::Ignored | Field::Foreign => None,
     }
 }
 

@@ -7,6 +7,7 @@ use http::header::AGE;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::asked::Asked;
+use super::part;
 use crate::body::Body;
 use crate::layers::collapse::Shared;
 use crate::layers::collapse::content::Reader;
@@ -42,7 +43,7 @@ pub enum Asker {
     Other,
 }
 
-/// A response from an entry.
+/// A response from an entry: all of it, or the part that is asked for.
 pub fn entry(asked: &Asked, entry: &Entry, served: Served, now: Timestamp) -> Response<Body> {
     let stored = &entry.response;
     let body = || Body::full(stored.body.clone());
@@ -50,6 +51,7 @@ pub fn entry(asked: &Asked, entry: &Entry, served: Served, now: Timestamp) -> Re
     if asked.method == Method::HEAD {
         keep_length(&mut response, stored.body.len());
     }
+    let response = part::narrow(asked, stored, response);
     attach(response, handled(asked, served, &stored.times, entry.fill_time, now))
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Means;
 use super::asked::Asked;
 use super::lookup::{self, Looked, Shared};
+use super::range;
 use crate::config::matcher::Match;
 use crate::key::url;
 use crate::ledger::Standing;
@@ -41,7 +42,9 @@ pub async fn explain(means: &Means, method: &Method, uri: &Uri, headers: HeaderM
         }
         Admission::Lookup => {
             let asked = asked(means, method, uri, headers, Match { route, captures });
+            let asked = Arc::new(asked);
             let looked = look(means, &asked).await;
+            let looked = range::explained(means, &asked, looked).await;
             describe(&mut told, means, &asked, &looked);
         }
     }

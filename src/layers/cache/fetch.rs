@@ -9,6 +9,7 @@ use super::asked::Asked;
 use super::deliver::{self, Asker, Served};
 use super::fill::{Fill, Filled};
 use super::lookup::{self, Looked};
+use super::recipe::Moment;
 use super::{Means, Origin};
 use crate::body::Body;
 use crate::error::OriginFault;
@@ -85,6 +86,23 @@ pub async fn through<S: Origin>(
     }
 }
 
+/// Treats the whole that came in answer to `asked`, a request for a part, like that of any fill.
+pub async fn take_over<S: Origin>(
+    means: &Arc<Means>,
+    inner: &S,
+    asked: &Arc<Asked>,
+    looked: Looked,
+    reason: FetchReason,
+    (response, moment): (Response<Body>, Moment),
+) -> Step {
+    let place = (looked.key.clone(), looked.names.clone());
+    let waiting = Waiting { means, asked, place, stale: None, reason };
+    let (reply, filled) = oneshot::channel();
+    let fill = Fill { stale: None, ..waiting.fill(inner, looked, None, reply) };
+    tokio::spawn(fill.take(response, moment));
+    waiting.filled(filled).await
+}
+
 /// What may be served if the origin fails.
 fn servable(looked: &Looked, means: &Means) -> Option<Arc<Entry>> {
     let (entry, standing) = looked.entry.as_ref()?;
@@ -110,11 +128,22 @@ impl Waiting<'_> {
         lead: Option<crate::layers::collapse::Lead>,
     ) -> Step {
         let (reply, filled) = oneshot::channel();
+        tokio::spawn(self.fill(inner, looked, lead, reply).run());
+        self.filled(filled).await
+    }
+
+    fn fill<S: Origin>(
+        &self,
+        inner: &S,
+        looked: Looked,
+        lead: Option<crate::layers::collapse::Lead>,
+        reply: oneshot::Sender<Filled>,
+    ) -> Fill<S> {
         let validated = looked
             .entry
             .filter(|(_, standing)| *standing != Standing::Invalidated)
             .map(|(entry, _)| entry);
-        let fill = Fill {
+        Fill {
             means: Arc::clone(self.means),
             inner: inner.clone(),
             asked: Arc::clone(self.asked),
@@ -126,8 +155,10 @@ impl Waiting<'_> {
             refreshing: false,
             unconditional: false,
             reply: Some(reply),
-        };
-        tokio::spawn(fill.run());
+        }
+    }
+
+    async fn filled(self, filled: oneshot::Receiver<Filled>) -> Step {
         match filled.await {
             Ok(Filled::Settled(settlement)) => self.settled(settlement, Asker::Own),
             Ok(Filled::Shared(shared, reader)) => self.read(&shared, reader, Asker::Own),

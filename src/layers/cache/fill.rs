@@ -120,6 +120,11 @@ impl<S: Origin> Fill<S> {
         }
     }
 
+    /// The same with a whole response that is here already, in answer to a request for a part.
+    pub async fn take(self, response: Response<Body>, moment: Moment) {
+        self.received(response, moment, lease::Held::none()).await;
+    }
+
     /// Before the origin is troubled: is it in the store that processes share? Asked once for all
     /// who wait.
     async fn look(&mut self) -> Option<Settlement> {
@@ -242,7 +247,7 @@ impl<S: Origin> Fill<S> {
         let shared = self.share(parts, &body, entry, &names, true);
         self.settle(Settlement::Shared(Arc::clone(&shared)));
         let _ends = Ending(&shared.content);
-        let end = self.pump(body, &shared.content).await.unwrap_or(End::Broken);
+        let end = pump(body, &shared.content).await.unwrap_or(End::Broken);
         let complete = (end == End::Complete).then(|| self.complete(&shared)).flatten();
         let store = Arc::clone(&self.means.store);
         // Memory has it from here on, before the last reader ends: who asks next finds it.
@@ -276,28 +281,6 @@ impl<S: Origin> Fill<S> {
             .collect();
         let instead = self.stale.clone().filter(|_| !stored);
         Arc::new(Shared { head: parts, content, entry, varies, stored, instead })
-    }
-
-    /// Reads the response to its end, as fast as the origin sends while it may be stored.
-    /// `None`: nobody wants it any more.
-    async fn pump(&self, mut body: Body, content: &Content) -> Option<End> {
-        while let Some(frame) = body.frame().await {
-            let Ok(frame) = frame else { return Some(End::Broken) };
-            match frame.into_data() {
-                Ok(piece) if piece.is_empty() => {}
-                Ok(piece) => {
-                    if content.push(piece) == Pushed::TooLarge {
-                        content.room().await?;
-                    }
-                }
-                Err(frame) => {
-                    if let Ok(trailers) = frame.into_trailers() {
-                        content.push_trailers(trailers);
-                    }
-                }
-            }
-        }
-        Some(End::Complete)
     }
 
     /// The entry with its content; `None` if it may not be stored after all.
@@ -342,7 +325,7 @@ impl<S: Origin> Fill<S> {
         self.settle(Settlement::Shared(Arc::clone(&shared)));
         held.end(LeaseEnd::Failed(self.means.retry_after)).await;
         let _ends = Ending(&shared.content);
-        let end = self.pump(body, &shared.content).await;
+        let end = pump(body, &shared.content).await;
         shared.content.end(end.unwrap_or(End::Broken));
     }
 
@@ -450,8 +433,30 @@ impl<S: Origin> Fill<S> {
     }
 }
 
+/// Reads a response to its end, as fast as the origin sends while it may be stored. `None`: nobody
+/// wants it any more.
+pub(super) async fn pump(mut body: Body, content: &Content) -> Option<End> {
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return Some(End::Broken) };
+        match frame.into_data() {
+            Ok(piece) if piece.is_empty() => {}
+            Ok(piece) => {
+                if content.push(piece) == Pushed::TooLarge {
+                    content.room().await?;
+                }
+            }
+            Err(frame) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    content.push_trailers(trailers);
+                }
+            }
+        }
+    }
+    Some(End::Complete)
+}
+
 /// Whatever becomes of a fill, its readers do not wait for ever.
-struct Ending<'a>(&'a Content);
+pub(super) struct Ending<'a>(pub(super) &'a Content);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {

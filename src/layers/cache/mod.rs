@@ -8,6 +8,7 @@
 //! | `Plan::ServeAndRefresh` | [`deliver`], and [`refresh`] behind |
 //! | `Plan::ServeBackingOff` | [`deliver`] |
 //! | `Plan::Revalidate`, `Plan::Fetch` | [`fetch`], which leads or follows a [`fill`] |
+//! | the same, of a part | [`range`], if the whole is not worth it |
 //! | `Plan::Refuse` | 504 |
 //!
 //! As a [`tower::Layer`] it fits on any service that takes requests with an absolute URI
@@ -23,7 +24,9 @@ pub mod lease;
 pub mod lookup;
 pub mod means;
 pub mod notes;
+pub mod part;
 pub mod pass;
+pub mod range;
 pub mod recipe;
 pub mod refresh;
 pub mod write;
@@ -280,7 +283,8 @@ async fn settle<S: Origin>(
         let company =
             if impatient { Company::Alone } else { company(means, &asked, &looked, round) };
         // Who waits with others lets one look for all.
-        let alone = company == Company::Alone || asked.method == Method::HEAD;
+        let alone =
+            company == Company::Alone || asked.method == Method::HEAD || asked.ranges.is_some();
         let refused = matches!(looked.plan, Plan::Refuse(_));
         if !looked.is_servable()
             && looked.shared == Shared::Unasked
@@ -343,10 +347,16 @@ async fn act<S: Origin>(
             means.metrics.stale_if_error(asked.route.index);
             Step::Done(deliver::entry(asked, entry, Served::Stale(why), means.now()))
         }
-        (Plan::Refuse(_), _) => Step::Done(refused(&asked.route)),
+        (Plan::Refuse(_), _) => {
+            let part = range::stored(means, asked, &looked).await;
+            Step::Done(part.unwrap_or_else(|| refused(&asked.route)))
+        }
         (Plan::Fetch(reason) | Plan::Revalidate(reason), _) => {
             if asked.method == Method::HEAD {
                 return pass::head(means, inner, asked, reason).await;
+            }
+            if range::concerns(asked, &looked, means.now()) {
+                return range::through(means, inner, asked, looked, reason).await;
             }
             fetch::through(means, inner, asked, looked, reason, company).await
         }

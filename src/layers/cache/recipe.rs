@@ -160,7 +160,8 @@ impl Recipe<'_> {
     }
 }
 
-fn merge(tags: &mut Vec<Box<str>>, more: Vec<Box<str>>) {
+/// Adds the tags that are not there yet.
+pub(super) fn merge(tags: &mut Vec<Box<str>>, more: Vec<Box<str>>) {
     for tag in more {
         if !tags.contains(&tag) {
             tags.push(tag);

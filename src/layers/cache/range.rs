@@ -1,0 +1,436 @@
+//! A request for a part that no stored whole answers. The origin is asked as the client asked it,
+//! for this client alone; what it says may be kept as a part, under a key of its own.
+//!
+//! | what there is | the client gets | the store gets |
+//! |---|---|---|
+//! | a fresh part that holds what is asked for | it, cut to size | nothing |
+//! | the origin says 206, one part that may be stored | it, streamed | it, with what is there |
+//! | 206, any other | it | nothing |
+//! | 200 | it, streamed | the whole, as from any fill |
+//! | an error, or nothing | a stale part where that is allowed, or the error | nothing |
+//! | anything else: 304, 416, … | it | nothing: others did not ask for this part |
+//!
+//! | the new part and the stored one | what is stored |
+//! |---|---|
+//! | share a strong tag and meet | both as one part (RFC 9111 §3.4) |
+//! | the same, and are all there is | a whole, under the key of the whole |
+//! | otherwise | the new one, in place of the old |
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_RANGE, IF_RANGE};
+use http::response::Parts as Head;
+use http::{HeaderName, Method, Response, StatusCode};
+use http_body::Body as _;
+
+use super::ask::ask;
+use super::asked::Asked;
+use super::deliver::{self, Asker, Served};
+use super::fetch::{self, Step};
+use super::fill::{Ending, pump};
+use super::lookup::{self, Looked, Shared as Tier};
+use super::part::{covers, held};
+use super::recipe::{Moment, Recipe, date, merge};
+use super::{Means, Origin};
+use crate::body::Body;
+use crate::error::{OriginFault, ProxyError};
+use crate::key::{Key, tags};
+use crate::layers::collapse::Shared;
+use crate::layers::collapse::content::{Content, End};
+use crate::ledger::Standing;
+use crate::ledger::name::Belongs;
+use crate::peer::CloseDelimited;
+use crate::plan::request::{asks_for_whole, may_cover_an_error};
+use crate::plan::response::{Answer, Asked as AskedOrigin, settle_part};
+use crate::plan::{FetchReason, NotShared, Plan, StaleReason};
+use crate::semantics::range::combine::{self, Part};
+use crate::semantics::range::content_range::Extent;
+use crate::semantics::storable::NotStorable;
+use crate::semantics::stored::Times;
+use crate::semantics::time::Timestamp;
+use crate::semantics::vary::{self, Vary};
+use crate::store::{Entry, Record};
+
+/// Does a request that the origin must be asked for go this way? Not if the whole is worth asking
+/// for.
+pub fn concerns(asked: &Asked, looked: &Looked, now: Timestamp) -> bool {
+    let found = looked.entry.as_ref().map(|(entry, standing)| (&**entry, *standing));
+    asked.ranges.is_some() && !asks_for_whole(found, now)
+}
+
+/// The answer of a stored part, for who must not be sent on to the origin.
+pub async fn stored(means: &Means, asked: &Arc<Asked>, whole: &Looked) -> Option<Response<Body>> {
+    asked.ranges.as_ref()?;
+    Parts::look(means, asked, whole).await.fresh(means)
+}
+
+/// What would be found for such a request: the stored part if it does, else what is known of the
+/// whole.
+pub async fn explained(means: &Means, asked: &Arc<Asked>, whole: Looked) -> Looked {
+    if whole.is_servable() || !concerns(asked, &whole, means.now()) {
+        return whole;
+    }
+    let parts = Parts::look(means, asked, &whole).await;
+    if parts.covering(Plan::Serve).is_some() { parts.found } else { whole }
+}
+
+/// Answers from a stored part, or asks the origin.
+pub async fn through<S: Origin>(
+    means: &Arc<Means>,
+    inner: &S,
+    asked: &Arc<Asked>,
+    looked: Looked,
+    reason: FetchReason,
+) -> Step {
+    let parts = Parts::look(means, asked, &looked).await;
+    if let Some(response) = parts.fresh(means) {
+        return Step::Done(response);
+    }
+    let reason = parts.reason(reason);
+    let as_of = means.ledger.applied();
+    let sent = means.now();
+    let answer = ask(means, &mut inner.clone(), asked.route.index, asked.pass_on()).await;
+    let moment = Moment { as_of, sent, received: means.now() };
+    let response = match answer {
+        Ok(response) => response,
+        Err(error) => return parts.failed(means, error),
+    };
+    match response.status() {
+        StatusCode::PARTIAL_CONTENT => parts.received(means, response, reason, moment),
+        // 200 above a part is a contradiction, and which of the two is true nobody can say.
+        StatusCode::OK if response.headers().contains_key(CONTENT_RANGE) => {
+            parts.own(response, reason, NotShared::BadPart.as_str(), moment)
+        }
+        // RFC 9110 §14.2: the origin ignored the Range, and this is the whole.
+        StatusCode::OK => {
+            fetch::take_over(means, inner, asked, looked, reason, (response, moment)).await
+        }
+        status if status.is_server_error() => match parts.instead(means) {
+            Some(response) => Step::Done(response),
+            None => parts.own(response, reason, "origin-error", moment),
+        },
+        _ => parts.own(response, reason, "range", moment),
+    }
+}
+
+/// A request for a part, and what is known of the parts that are stored.
+struct Parts<'a> {
+    /// As the client asked.
+    asked: &'a Arc<Asked>,
+    /// The same, looking where parts are.
+    at: Arc<Asked>,
+    found: Looked,
+}
+
+impl<'a> Parts<'a> {
+    async fn look(means: &Means, asked: &'a Arc<Asked>, whole: &Looked) -> Self {
+        let at = Arc::new(asked.for_parts());
+        let found = lookup::peek(means, &at, None, means.now());
+        let mut parts = Self { asked, at, found };
+        parts.forget_older(whole);
+        let elsewhere = means.store.is_shared() && whole.shared != Tier::Silent;
+        if elsewhere && parts.covering(Plan::Serve).is_none() {
+            let found = lookup::fetch(means, &parts.at, parts.found.names.as_deref()).await;
+            if found.shared != Tier::Silent {
+                parts.found = found;
+                parts.forget_older(whole);
+            }
+        }
+        parts
+    }
+
+    /// Once a whole has come, however stale that is by now, a part from before it is history.
+    fn forget_older(&mut self, whole: &Looked) {
+        let received = |entry: &Entry| entry.response.times.response_time;
+        let (Some((part, _)), Some((whole, _))) = (&self.found.entry, &whole.entry) else { return };
+        if received(part) < received(whole) {
+            self.found.entry = None;
+            self.found.plan = Plan::Fetch(FetchReason::Miss);
+        }
+    }
+
+    /// The stored part, if it holds what is asked for and `plan` is what is to be done with it.
+    fn covering(&self, plan: Plan) -> Option<&Arc<Entry>> {
+        let (entry, _) = self.found.entry.as_ref().filter(|_| self.found.plan == plan)?;
+        covers(self.asked, &entry.response).then_some(entry)
+    }
+
+    fn fresh(&self, means: &Means) -> Option<Response<Body>> {
+        let entry = self.covering(Plan::Serve)?;
+        Some(deliver::entry(self.asked, entry, Served::Hit, means.now()))
+    }
+
+    /// A stale part instead of an error (RFC 5861 §4).
+    fn instead(&self, means: &Means) -> Option<Response<Body>> {
+        let now = means.now();
+        let (entry, _) = self.found.entry.as_ref()?;
+        // What was invalidated while this waited must not be what it gets.
+        let standing = means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
+        let may = standing != Standing::Invalidated
+            && may_cover_an_error(entry, now)
+            && covers(self.asked, &entry.response);
+        may.then(|| {
+            means.metrics.stale_if_error(self.asked.route.index);
+            deliver::entry(self.asked, entry, Served::Stale(StaleReason::Error), now)
+        })
+    }
+
+    /// Why the origin is asked. `whole`: why the whole does not do.
+    const fn reason(&self, whole: FetchReason) -> FetchReason {
+        match self.found.plan {
+            Plan::Serve => FetchReason::Part,
+            Plan::ServeAndRefresh(_) | Plan::ServeBackingOff(_) => FetchReason::Expired,
+            Plan::Revalidate(why) => why,
+            Plan::Fetch(FetchReason::Miss | FetchReason::VaryMiss) | Plan::Refuse(_) => whole,
+            Plan::Fetch(why) => why,
+        }
+    }
+
+    fn failed(&self, means: &Means, error: ProxyError) -> Step {
+        match (self.instead(means), error) {
+            (Some(response), _) => Step::Done(response),
+            (None, ProxyError::Origin(fault)) => Step::Failed(fault),
+            (None, other) => Step::Failed(OriginFault::Broken(other.to_string())),
+        }
+    }
+
+    fn own(
+        &self,
+        mut response: Response<Body>,
+        reason: FetchReason,
+        detail: &'static str,
+        moment: Moment,
+    ) -> Step {
+        tags::strip(response.headers_mut());
+        let took = moment.received.since(moment.sent);
+        Step::Done(deliver::own(self.asked, response, reason, detail, took))
+    }
+
+    /// A 206: on its way to the client it is read into the store, if it may be.
+    fn received(
+        self,
+        means: &Arc<Means>,
+        response: Response<Body>,
+        reason: FetchReason,
+        moment: Moment,
+    ) -> Step {
+        let (mut head, body) = response.into_parts();
+        date(&mut head.headers, moment.received);
+        match self.keepable(means, &head, &body, moment) {
+            Ok(kept) => self.keep(means, (head, body), kept, reason, moment),
+            Err(why) => self.own(Response::from_parts(head, body), reason, why.as_str(), moment),
+        }
+    }
+
+    fn keepable(
+        &self,
+        means: &Means,
+        head: &Head,
+        body: &Body,
+        moment: Moment,
+    ) -> Result<Keepable, NotShared> {
+        let route = &self.asked.route;
+        let asked = AskedOrigin {
+            route,
+            digest: self.found.key.digest,
+            method: &Method::GET,
+            headers: &self.asked.headers,
+            sent: moment.sent,
+            validating: None,
+        };
+        let answer = Answer {
+            status: head.status,
+            headers: &head.headers,
+            length: body.size_hint().exact(),
+            close_delimited: head.extensions.get::<CloseDelimited>().is_some(),
+            received: moment.received,
+        };
+        let (extent, times) = settle_part(&asked, &answer)?;
+        // Tags that stand in the content cannot be read from a part of it.
+        if tags::needs_json(&route.tags) {
+            return Err(NotShared::BadTags);
+        }
+        // RFC 9110 §15.3.7: a 206 to If-Range leaves out what the client knows. Others do not.
+        let lacking = self.asked.headers.contains_key(IF_RANGE);
+        if lacking && !self.continues(extent, head) {
+            return Err(NotShared::Forbidden(NotStorable::PartialContent));
+        }
+        let recipe = Recipe { means, asked: &self.at };
+        let tags = recipe.tags_of_head(&head.headers).map_err(|_| NotShared::BadTags)?;
+        Ok(Keepable { extent, times, tags, lacking })
+    }
+
+    /// Does this part go with the one that is stored?
+    fn continues(&self, extent: Extent, head: &Head) -> bool {
+        self.found.entry.as_ref().is_some_and(|(entry, _)| {
+            let stored = &entry.response;
+            held(stored).is_some_and(|held| {
+                combine::may_combine((held, &stored.headers), (extent, &head.headers))
+            })
+        })
+    }
+
+    fn keep(
+        self,
+        means: &Arc<Means>,
+        (mut head, body): (Head, Body),
+        Keepable { extent, times, tags, lacking }: Keepable,
+        reason: FetchReason,
+        moment: Moment,
+    ) -> Step {
+        let names = match vary::parse(&head.headers) {
+            Vary::Fields(names) => names,
+            Vary::None | Vary::Any => Vec::new(),
+        };
+        let recipe = Recipe { means, asked: &self.at };
+        let entry = recipe.from_head(&self.at.key, &head, tags, times, moment);
+        tags::strip(&mut head.headers);
+        let (largest, budget) = (self.asked.route.max_entry, Arc::clone(&means.fill_budget));
+        let content = Content::new(largest, body.size_hint().exact(), budget);
+        let Some(reader) = content.reader() else {
+            return Step::Failed(OriginFault::Broken("nothing to read".into()));
+        };
+        let shared = Arc::new(Shared {
+            head,
+            content: Arc::clone(&content),
+            entry: entry.clone(),
+            varies: Vec::new(),
+            stored: true,
+            instead: None,
+        });
+        let keeping = Keeping {
+            means: Arc::clone(means),
+            asked: Arc::clone(self.asked),
+            at: self.at,
+            before: self.found,
+            names,
+            extent,
+            lacking,
+        };
+        tokio::spawn(keeping.run(entry, body, content));
+        let asker = (reason, Asker::Own);
+        Step::Done(deliver::shared(self.asked, &shared, reader, asker, means.now()))
+    }
+}
+
+/// What is known of a part that may be kept.
+struct Keepable {
+    extent: Extent,
+    times: Times,
+    tags: Vec<Box<str>>,
+    lacking: bool,
+}
+
+/// A part on its way into the store, on a task of its own like any fill.
+struct Keeping {
+    means: Arc<Means>,
+    /// As the client asked: there a whole is stored.
+    asked: Arc<Asked>,
+    /// Where parts are.
+    at: Arc<Asked>,
+    /// What was there before the origin was asked.
+    before: Looked,
+    /// Fields that the response varies on.
+    names: Vec<HeaderName>,
+    extent: Extent,
+    /// It may lack fields, and is of use only together with what is there.
+    lacking: bool,
+}
+
+impl Keeping {
+    async fn run(self, entry: Entry, body: Body, content: Arc<Content>) {
+        let _ends = Ending(&content);
+        let end = pump(body, &content).await.unwrap_or(End::Broken);
+        let bytes = if end == End::Complete { content.whole() } else { None };
+        let Some(bytes) = bytes.filter(|b| b.len() as u64 == self.extent.span.length()) else {
+            content.end(end);
+            return;
+        };
+        let Some((key, entry)) = self.entry(entry, bytes).await else {
+            content.end(end);
+            return;
+        };
+        let whole = entry.response.status == StatusCode::OK;
+        let store = &self.means.store;
+        // Memory has it from here on, before the reader ends: who asks next finds it.
+        let put = store.put(&key, Record::Entry(Arc::new(entry)));
+        content.end(end);
+        self.means.metrics.fill(self.asked.route.index);
+        let _ = put.await;
+        if whole {
+            let _ = store.remove(&self.part_key()).await;
+        }
+    }
+
+    /// What is stored, and where; `None` if nothing is.
+    async fn entry(&self, mut entry: Entry, bytes: Bytes) -> Option<(Key, Entry)> {
+        entry.response.body = bytes;
+        let mut extent = self.extent;
+        let stored = self.stored().and_then(|stored| self.combined(&stored, &entry));
+        match stored {
+            Some((both, together)) => (extent, entry) = (both, together),
+            None if self.lacking => return None,
+            None => {}
+        }
+        combine::describe(&mut entry.response.headers, extent);
+        let asked = if extent.is_whole() {
+            // RFC 9110 §15.3.7.3: "as if it were a complete 200 (OK) response".
+            entry.response.status = StatusCode::OK;
+            &self.asked
+        } else {
+            &self.at
+        };
+        let recipe = Recipe { means: &self.means, asked };
+        let key = recipe.place(&self.names, &entry.response.times).await?;
+        entry.key = key.full.clone();
+        entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags);
+        // Nobody would use it, and it might take the place of one that is newer.
+        let now = self.means.now();
+        let standing = self.means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
+        (standing != Standing::Invalidated).then_some((key, entry))
+    }
+
+    fn part_key(&self) -> Key {
+        if self.names.is_empty() { self.at.key.clone() } else { self.at.variant(&self.names) }
+    }
+
+    /// The part that is stored by now, if it was not invalidated meanwhile.
+    fn stored(&self) -> Option<Arc<Entry>> {
+        let key = self.part_key();
+        let entry = match self.means.store.peek(&key) {
+            Some(Record::Entry(entry)) => entry,
+            // Where nothing is kept in memory.
+            _ if self.before.key.digest == key.digest => {
+                self.before.entry.as_ref().map(|(entry, _)| Arc::clone(entry))?
+            }
+            _ => return None,
+        };
+        let now = self.means.now();
+        let standing = self.means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
+        (standing != Standing::Invalidated).then_some(entry)
+    }
+
+    /// The new part with what is stored, if they are parts of the same. The origin vouched for the
+    /// stored one when it named the same strong tag: what is known of the new one, its position in
+    /// the ledger included, holds for both.
+    fn combined(&self, stored: &Entry, new: &Entry) -> Option<(Extent, Entry)> {
+        let older = Part {
+            extent: held(&stored.response)?,
+            headers: &stored.response.headers,
+            bytes: &stored.response.body,
+        };
+        let newer =
+            Part { extent: self.extent, headers: &new.response.headers, bytes: &new.response.body };
+        let (extent, bytes) = combine::combined(older, newer)?;
+        let mut together = new.clone();
+        merge(&mut together.tags, stored.tags.clone());
+        let route = &self.asked.route;
+        if bytes.len() as u64 > route.max_entry || together.tags.len() > route.max_tags {
+            return None;
+        }
+        together.response.headers = combine::combined_fields(older.headers, newer.headers, extent);
+        together.response.body = bytes.into();
+        Some((extent, together))
+    }
+}
