@@ -98,7 +98,7 @@ pub fn freshen(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
 }
 
 /// RFC 9110 §8.8.3: one, and well-formed; otherwise there is none.
-fn entity_tag(headers: &HeaderMap) -> Option<&HeaderValue> {
+pub(super) fn entity_tag(headers: &HeaderMap) -> Option<&HeaderValue> {
     single(headers, ETAG).filter(|tag| opaque_tag(tag.as_bytes()).is_some())
 }
 
@@ -108,7 +108,7 @@ fn entity_tag(headers: &HeaderMap) -> Option<&HeaderValue> {
 /// value": within its own second the resource may have changed again, unseen. An API that is
 /// written to and read at once meets that second often, so such a response is not asked about but
 /// fetched again.
-fn last_modified(headers: &HeaderMap) -> Option<&HeaderValue> {
+pub(super) fn last_modified(headers: &HeaderMap) -> Option<&HeaderValue> {
     let modified = date(headers, LAST_MODIFIED)?;
     let settled =
         date(headers, DATE).is_none_or(|sent| sent.since(modified) >= Duration::from_secs(1));
