@@ -137,10 +137,7 @@ mod tests {
         ledger.apply(&[record(5, &["path:/products/7"])]);
         assert!(!ledger.is_undisturbed(since, at(5), &entry()), "an earlier one did");
         // To the index, which keeps the last one of each name, all would be well as of 5.
-        assert_eq!(
-            ledger.judge(at(5), Timestamp::ZERO, &entry(), Timestamp::ZERO),
-            Standing::Good
-        );
+        assert_eq!(ledger.judge(at(5), Timestamp::ZERO, &entry(), Timestamp::ZERO), Standing::Good);
         assert!(ledger.is_undisturbed(at(4), at(5), &entry()));
     }
 
@@ -170,8 +167,7 @@ mod tests {
         ledger.announce(vec!["path:/products/7".parse().unwrap()], Mode::Hard, Cause::Write);
         ledger.apply(&[record(5, &["path:/products/7"])]);
         // Not in the records, but after them: judged, it is gone.
-        let standing =
-            ledger.judge(at(5), Timestamp::ZERO, &entry(), Timestamp::from_millis(1));
+        let standing = ledger.judge(at(5), Timestamp::ZERO, &entry(), Timestamp::from_millis(1));
         assert_eq!(standing, Standing::Invalidated);
     }
 

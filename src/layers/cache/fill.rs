@@ -242,7 +242,7 @@ impl<S: Origin> Fill<S> {
         let shared = self.share(parts, &body, entry, &names, true);
         self.settle(Settlement::Shared(Arc::clone(&shared)));
         let _ends = Ending(&shared.content);
-        let end = self.pump(body, &shared.content).await.unwrap_or(End::Broken);
+        let end = Self::pump(body, &shared.content).await.unwrap_or(End::Broken);
         let complete = (end == End::Complete).then(|| self.complete(&shared)).flatten();
         let store = Arc::clone(&self.means.store);
         // Memory has it from here on, before the last reader ends: who asks next finds it.
@@ -280,7 +280,7 @@ impl<S: Origin> Fill<S> {
 
     /// Reads the response to its end, as fast as the origin sends while it may be stored.
     /// `None`: nobody wants it any more.
-    async fn pump(&self, mut body: Body, content: &Content) -> Option<End> {
+    pub(super) async fn pump(mut body: Body, content: &Content) -> Option<End> {
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else { return Some(End::Broken) };
             match frame.into_data() {
@@ -342,7 +342,7 @@ impl<S: Origin> Fill<S> {
         self.settle(Settlement::Shared(Arc::clone(&shared)));
         held.end(LeaseEnd::Failed(self.means.retry_after)).await;
         let _ends = Ending(&shared.content);
-        let end = self.pump(body, &shared.content).await;
+        let end = Self::pump(body, &shared.content).await;
         shared.content.end(end.unwrap_or(End::Broken));
     }
 
@@ -451,7 +451,7 @@ impl<S: Origin> Fill<S> {
 }
 
 /// Whatever becomes of a fill, its readers do not wait for ever.
-struct Ending<'a>(&'a Content);
+pub(super) struct Ending<'a>(pub(super) &'a Content);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
