@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `collapse.rs` | how often is the origin asked when all processes are asked at once? |
 //! | `write.rs` | does every process see what was written through another? |
+//! | `represent.rs` | does every process see what the answer to a write put into the store, and when it goes? |
 //! | `purge.rs` | does every process see what was purged through another? |
 //! | `lease.rs` | what if the process that fetches for all dies? |
 //! | `fence.rs` | what if Valkey comes back with less than it had? |
@@ -27,6 +28,8 @@ mod lease;
 mod outage;
 #[path = "fleet/purge.rs"]
 mod purge;
+#[path = "fleet/represent.rs"]
+mod represent;
 #[path = "fleet/write.rs"]
 mod write;
 

@@ -36,7 +36,6 @@ use super::{Means, Origin};
 use crate::body::Body;
 use crate::config::Route;
 use crate::config::matcher::Match;
-use crate::key::Key;
 use crate::layers::collapse::content::{Content, End};
 use crate::ledger::name::Belongs;
 use crate::ledger::{Position, Standing};
@@ -190,11 +189,18 @@ impl Keeping {
         let times: Times = self.entry.response.times;
         let Some(entry) = recipe.complete(&self.entry, content) else { return };
         let Some(key) = recipe.place(&self.names, &times).await else { return };
-        if self.is_outrun(&key).await || !self.is_undisturbed(&entry.belongs) {
+        let store = &self.means.store;
+        let elsewhere = match store.peek(&key) {
+            None if store.is_shared() => store.fetch(&key).await.unwrap_or_default(),
+            _ => None,
+        };
+        // From here on nothing waits: what is looked at last decides.
+        let outrun = self.is_outrun_by(elsewhere) || self.is_outrun_by(store.peek(&key));
+        if outrun || !self.is_undisturbed(&entry.belongs) {
             return;
         }
         self.means.metrics.fill(self.asked.route.index);
-        let _ = self.means.store.put(&key, Record::Entry(Arc::new(entry))).await;
+        let _ = store.put(&key, Record::Entry(Arc::new(entry))).await;
     }
 
     /// Was the write's own record the only one to reach it since the write was sent?
@@ -205,14 +211,8 @@ impl Keeping {
             && ledger.judge(entry.as_of, entry.vouched, belongs, now) == Standing::Good
     }
 
-    /// Has a fill that began after the write's record been stored meanwhile? It is newer.
-    async fn is_outrun(&self, key: &Key) -> bool {
-        let store = &self.means.store;
-        let found = match store.peek(key) {
-            Some(found) => Some(found),
-            None if store.is_shared() => store.fetch(key).await.unwrap_or_default(),
-            None => None,
-        };
+    /// Is this of a fill that began after the write's record? It is newer.
+    fn is_outrun_by(&self, found: Option<Record>) -> bool {
         matches!(found, Some(Record::Entry(found)) if found.as_of >= self.entry.as_of)
     }
 }
