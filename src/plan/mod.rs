@@ -6,6 +6,7 @@
 //! | what with what we found? | after the lookup | [`request::plan`] → [`Plan`] |
 //! | what with what the origin said? | when the response's head is here | [`response::settle`] → [`Outcome`] |
 //! | what does a write invalidate? | when its answer, or none, is here | [`write::invalidates`] |
+//! | may its answer become an entry? | before it is sent | [`write::may_be_kept`] |
 //!
 //! `explain` asks the same functions.
 

@@ -147,7 +147,7 @@ async fn learn(
 ) {
     let Some((entry, standing)) = looked.entry else { return };
     // Nor is it worth a word if a fill got it while the origin was asked.
-    if standing == Standing::Invalidated || entry.response.times.response_time > moment.sent {
+    if standing == Standing::Invalidated || is_newer(&entry, moment) {
         return;
     }
     let told = match effect(&entry.response, status, headers) {
@@ -156,9 +156,12 @@ async fn learn(
         HeadEffect::Nothing => None,
     };
     let Some(told) = told else { return };
-    if let Some(Record::Entry(now)) = means.store.peek(&looked.key)
-        && now.response.times.response_time > moment.sent
-    {
+    let newer = |found| matches!(found, Some(Record::Entry(found)) if is_newer(&found, moment));
+    let elsewhere = match means.store.is_shared() {
+        true => means.store.fetch(&looked.key).await.unwrap_or_default(),
+        false => None,
+    };
+    if newer(elsewhere) || newer(means.store.peek(&looked.key)) {
         return;
     }
     let standing = means.ledger.judge(told.as_of, told.vouched, &told.belongs, means.now());
@@ -170,6 +173,11 @@ async fn learn(
     // On a task of its own: a client that leaves does not leave the tiers in disagreement.
     let put = tokio::spawn(async move { store.put(&key, Record::Entry(Arc::new(told))).await });
     let _ = put.await;
+}
+
+/// Did the origin tell of it after it was asked for the head?
+fn is_newer(entry: &Entry, moment: Moment) -> bool {
+    entry.response.times.response_time > moment.sent
 }
 
 /// RFC 9111 §4.3.5: "the cache MUST use the header fields provided in the HEAD response to update
