@@ -5,6 +5,7 @@
 //! | `collapse.rs` | how often is the origin asked when all processes are asked at once? |
 //! | `write.rs` | does every process see what was written through another? |
 //! | `parts.rs` | do processes put together what each has of a whole? |
+//! | `represent.rs` | does every process see what the answer to a write put into the store, and when it goes? |
 //! | `purge.rs` | does every process see what was purged through another? |
 //! | `lease.rs` | what if the process that fetches for all dies? |
 //! | `fence.rs` | what if Valkey comes back with less than it had? |
@@ -30,6 +31,8 @@ mod outage;
 mod parts;
 #[path = "fleet/purge.rs"]
 mod purge;
+#[path = "fleet/represent.rs"]
+mod represent;
 #[path = "fleet/write.rs"]
 mod write;
 

@@ -4,6 +4,7 @@
 //! | file | asks |
 //! |---|---|
 //! | `hit.rs` | what is served from the store, and what does it say about itself? |
+//! | `head.rs` | what does a HEAD get, and what does the cache learn from its answer? |
 //! | `key.rs` | when are two requests the same? |
 //! | `stale.rs` | what happens past the soft expiry, past the hard one, and when the origin fails? |
 //! | `collapse.rs` | how often is the origin asked when many ask at once, and who gets what? |
@@ -13,6 +14,7 @@
 //! | `pass.rs` | what is none of the cache's business, and does it come through unharmed? |
 //! | `whole.rs` | is a response that is cut, endless or too large ever stored? |
 //! | `write.rs` | what does a write throw away, and when? |
+//! | `represent.rs` | when does the answer to a write become what a GET gets, and when never? |
 //! | `race.rs` | can anything bring back what a finished write has replaced? |
 //! | `policy.rs` | which rules of RFC 9111 can be turned, and what do they do both ways? |
 //! | `purge.rs` | does each kind of purge reach what it names, and nothing else? |
@@ -35,6 +37,8 @@ mod collapse;
 mod drain;
 #[path = "proxy/errors.rs"]
 mod errors;
+#[path = "proxy/head.rs"]
+mod head;
 #[path = "proxy/hit.rs"]
 mod hit;
 #[path = "proxy/key.rs"]
@@ -53,6 +57,8 @@ mod purge;
 mod race;
 #[path = "proxy/range.rs"]
 mod range;
+#[path = "proxy/represent.rs"]
+mod represent;
 #[path = "proxy/run.rs"]
 mod run;
 #[path = "proxy/stale.rs"]

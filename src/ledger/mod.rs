@@ -31,6 +31,7 @@ pub mod position;
 pub mod record;
 
 mod index;
+mod recent;
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +41,7 @@ pub use record::{Cause, Kind, Malformed, Mode, Record};
 
 use index::{Index, Versions};
 use name::{Belongs, Name};
+use recent::Recent;
 
 /// What this process makes of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +85,7 @@ const DEBTS: Duration = Duration::from_millis(1500);
 #[derive(Debug)]
 pub struct Ledger {
     index: Index,
+    recent: Recent,
     versions: Versions,
     applied: Position,
     fence: Position,
@@ -116,6 +119,7 @@ impl Ledger {
     pub fn new(names: usize, lease: Option<Duration>) -> Self {
         Self {
             index: Index::new(names),
+            recent: Recent::new(names),
             versions: Versions::new(names),
             applied: Position::ZERO,
             fence: Position::ZERO,
@@ -190,6 +194,19 @@ impl Ledger {
     /// Position of the last hard invalidation of anything in `belongs`, as far as it is remembered.
     pub fn last(&self, belongs: &Belongs) -> Position {
         self.index.last(belongs)
+    }
+
+    /// Between `since` and now: was the record at `own` the only one that reached anything in
+    /// `belongs`? False too where that is no longer, or not yet, known.
+    ///
+    /// [`Self::judge`] cannot tell: it remembers the last invalidation of a name, and behind the
+    /// one at `own` an earlier one is hidden. For the answer to a write, which was asked for at
+    /// `since` and is as of its own record: what another write replaced in between would be newer.
+    pub fn is_undisturbed(&self, since: Position, own: Position, belongs: &Belongs) -> bool {
+        own <= self.applied
+            && since >= self.fence
+            && since >= self.horizon()
+            && self.recent.only(since, own, belongs)
     }
 
     /// Is anything in memory only good as far as its own `vouched` goes?
@@ -310,6 +327,7 @@ impl Ledger {
                 for name in names {
                     self.note(name, *mode, record.position);
                 }
+                self.recent.note(record.position, names);
             }
             Kind::Fence { .. } => {
                 self.fence = self.fence.max(record.position);

@@ -7,6 +7,7 @@
 //! | what with what the origin said? | when the response's head is here | [`response::settle`] → [`Outcome`] |
 //! | may this part be kept as a part? | the same, of a 206 | [`response::settle_part`] |
 //! | what does a write invalidate? | when its answer, or none, is here | [`write::invalidates`] |
+//! | may its answer become an entry? | before it is sent | [`write::may_be_kept`] |
 //!
 //! `explain` asks the same functions.
 

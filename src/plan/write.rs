@@ -1,6 +1,6 @@
-//! Does a write's outcome invalidate?
+//! Does a write's outcome invalidate, and may it be kept?
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 
 use crate::error::ProxyError;
 
@@ -18,6 +18,17 @@ pub fn invalidates(outcome: Result<StatusCode, &ProxyError>) -> bool {
         Err(ProxyError::Overloaded(_)) => false,
         Err(ProxyError::Ours(_)) => true,
     }
+}
+
+/// May the answer to a write of this method be kept as what a GET of its target gets?
+/// `write_through`: the route of the write says so.
+///
+/// POST by RFC 9110 §9.3.3. PUT not, by §9.3.4: "Responses to the PUT method are not cacheable.";
+/// PATCH by RFC 5789 §2. These two promise a state that "might be acted upon by other user agents in
+/// parallel", so both wait for the operator's word.
+pub fn may_be_kept(method: &Method, write_through: bool) -> bool {
+    *method == Method::POST
+        || (write_through && (*method == Method::PUT || *method == Method::PATCH))
 }
 
 #[cfg(test)]
@@ -58,6 +69,22 @@ mod tests {
         ];
         for (fault, expected) in faults {
             assert_eq!(invalidates(Err(&fault)), expected, "{fault}");
+        }
+    }
+
+    #[test]
+    fn what_answers_a_post_may_be_kept_and_what_answers_a_put_where_the_route_says_so() {
+        for (method, plain, through) in [
+            ("POST", true, true),
+            ("PUT", false, true),
+            ("PATCH", false, true),
+            ("DELETE", false, false),
+            ("MERGE", false, false),
+            ("post", false, false),
+        ] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            assert_eq!(may_be_kept(&method, false), plain, "{method}");
+            assert_eq!(may_be_kept(&method, true), through, "{method}");
         }
     }
 }

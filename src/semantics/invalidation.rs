@@ -61,7 +61,7 @@ pub fn parent(path: &str) -> Option<&str> {
 
 /// Text as a URI may contain it: octets beyond ASCII, and spaces, become percent-encoded, as
 /// browsers do with what they are sent to.
-fn printable(value: &[u8]) -> String {
+pub(super) fn printable(value: &[u8]) -> String {
     const HEX: [u8; 16] = *b"0123456789ABCDEF";
     let hex = |nibble: u8| HEX.get(usize::from(nibble)).map_or('0', |digit| char::from(*digit));
     let mut text = String::with_capacity(value.len());
@@ -76,7 +76,7 @@ fn printable(value: &[u8]) -> String {
 }
 
 /// RFC 3986 §5.2.2, down to path and query; `None` if the outcome is of another origin.
-fn resolve(target: &Uri, reference: &str) -> Option<String> {
+pub(super) fn resolve(target: &Uri, reference: &str) -> Option<String> {
     if reference.bytes().any(|b| b.is_ascii_control()) {
         return None;
     }

@@ -12,9 +12,11 @@
 //! | 9111 | §5.2.1, §5.4 what a request asks of a cache | [`reuse`] |
 //! | 9111 | §4.1 secondary keys | [`vary`] |
 //! | 9111 | §4.3, §3.2 asking whether it still stands | [`validation`] |
+//! | 9111 | §4.3.5 what an answer to HEAD tells of a stored one | [`head`] |
 //! | 9110 | §13, §15.4.5 a client's own conditions | [`conditional`] |
 //! | 9110 | §14, §13.1.5, §15.3.7 parts; 9111 §3.3, §3.4 | [`range`] |
 //! | 9111 | §4.4 what an unsafe method throws away | [`invalidation`] |
+//! | 9110 | §9.3.3, §8.7, §6.4.2; 5789 §2 an answer to a write that is its target's new representation | [`representation`] |
 //! | 9211 | what is said about it all | [`cache_status`] |
 
 pub mod cache_control;
@@ -33,9 +35,11 @@ pub mod reuse;
 pub mod vary;
 
 pub mod conditional;
+pub mod head;
 pub mod range;
 pub mod validation;
 
 pub mod invalidation;
+pub mod representation;
 
 pub mod cache_status;

@@ -120,7 +120,7 @@ pub fn freshen_with(stored: &HeaderMap, not_modified: &HeaderMap, cookies: bool)
 }
 
 /// RFC 9110 §8.8.3: one, and well-formed; otherwise there is none.
-fn entity_tag(headers: &HeaderMap) -> Option<&HeaderValue> {
+pub(super) fn entity_tag(headers: &HeaderMap) -> Option<&HeaderValue> {
     single(headers, ETAG).filter(|tag| opaque_tag(tag.as_bytes()).is_some())
 }
 
@@ -131,7 +131,7 @@ fn entity_tag(headers: &HeaderMap) -> Option<&HeaderValue> {
 /// "SHOULD send the Last-Modified value"; no MUST is behind that, and an API that is written to and
 /// read at once meets that second often: a 304 would then confirm for good what a write of the same
 /// second has replaced. So such a response is not asked about but fetched again.
-fn last_modified(headers: &HeaderMap) -> Option<&HeaderValue> {
+pub(super) fn last_modified(headers: &HeaderMap) -> Option<&HeaderValue> {
     let sent = date(headers, DATE, None);
     let modified = date(headers, LAST_MODIFIED, sent)?;
     let settled = sent.is_none_or(|sent| sent.since(modified) >= Duration::from_secs(1));

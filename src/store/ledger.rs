@@ -164,6 +164,12 @@ impl LedgerHandle {
         self.shared.read().judge(as_of, vouched, belongs, now)
     }
 
+    /// Was the record at `own` the only one since `since` that reached anything in `belongs`, see
+    /// [`Ledger::is_undisturbed`].
+    pub fn is_undisturbed(&self, since: Position, own: Position, belongs: &Belongs) -> bool {
+        self.shared.read().is_undisturbed(since, own, belongs)
+    }
+
     /// Moves when a standing may have changed; `None` while no standing can be kept. Take it
     /// *before* judging.
     pub fn generation(&self, now: Timestamp) -> Option<Generation> {

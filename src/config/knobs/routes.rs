@@ -233,4 +233,13 @@ pub(super) static CONTRACT_KNOBS: &[Knob] = &[
         says: "A write to an item also invalidates its collection (/products/7 changes /products).",
         turn: "Turn it off where the collection does not show what items hold.",
     },
+    Knob {
+        key: "write_through",
+        kind: Kind::Bool,
+        preset: Is("false"),
+        says: "A 200 to PUT or PATCH that names its target in Content-Location, and its own \
+               lifetime, is stored as what GET returns (to POST it always is).",
+        turn: "Turn it on where the origin answers writes with the new representation, as GET \
+               would.",
+    },
 ];

@@ -104,7 +104,7 @@ pub async fn take_over<S: Origin>(
 }
 
 /// What may be served if the origin fails.
-fn servable(looked: &Looked, means: &Means) -> Option<Arc<Entry>> {
+pub fn servable(looked: &Looked, means: &Means) -> Option<Arc<Entry>> {
     let (entry, standing) = looked.entry.as_ref()?;
     (*standing != Standing::Invalidated && may_cover_an_error(entry, means.now()))
         .then(|| Arc::clone(entry))

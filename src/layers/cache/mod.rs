@@ -3,11 +3,11 @@
 //! | verdict | done in |
 //! |---|---|
 //! | `Admission::Pass` | [`pass`] |
-//! | `Admission::Write` | [`mod@write`] |
+//! | `Admission::Write` | [`mod@write`], and [`represent`] where its answer is what GET would get |
 //! | `Plan::Serve` | [`deliver`], without waiting for anything when it is in memory |
 //! | `Plan::ServeAndRefresh` | [`deliver`], and [`refresh`] behind |
 //! | `Plan::ServeBackingOff` | [`deliver`] |
-//! | `Plan::Revalidate`, `Plan::Fetch` | [`fetch`], which leads or follows a [`fill`] |
+//! | `Plan::Revalidate`, `Plan::Fetch` | [`fetch`], which leads or follows a [`fill`]; [`head`] for HEAD |
 //! | the same, of a part | [`range`], if the whole is not worth it |
 //! | `Plan::Refuse` | 504 |
 //!
@@ -20,6 +20,7 @@ pub mod deliver;
 pub mod explain;
 pub mod fetch;
 pub mod fill;
+pub mod head;
 pub mod lease;
 pub mod lookup;
 pub mod means;
@@ -29,6 +30,7 @@ pub mod pass;
 pub mod range;
 pub mod recipe;
 pub mod refresh;
+pub mod represent;
 pub mod write;
 
 use std::future::Future;
@@ -173,11 +175,13 @@ impl<S: Origin> Service<Request<Body>> for Cache<S> {
                 waiting((known, Forwarded::Method), write)
             }
             Admission::Pass(reason) => {
-                let known = Arc::clone(&route);
-                waiting(
-                    (known, reason.forwarded()),
-                    pass::send_on(Arc::clone(means), inner.clone(), route, request, reason),
-                )
+                let known = (Arc::clone(&route), reason.forwarded());
+                let (means, inner) = (Arc::clone(means), inner.clone());
+                if head::tells_of_an_entry(request.method(), reason) {
+                    let found = Match { route, captures };
+                    return waiting(known, head::send_on(means, inner, found, request, reason));
+                }
+                waiting(known, pass::send_on(means, inner, route, request, reason))
             }
             Admission::Lookup => {
                 if let Some(position) = shown_position(&request, means) {
@@ -353,7 +357,7 @@ async fn act<S: Origin>(
         }
         (Plan::Fetch(reason) | Plan::Revalidate(reason), _) => {
             if asked.method == Method::HEAD {
-                return pass::head(means, inner, asked, reason).await;
+                return head::through(means, inner, asked, looked, reason).await;
             }
             if range::concerns(asked, &looked, means.now()) {
                 return range::through(means, inner, asked, looked, reason).await;

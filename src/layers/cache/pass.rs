@@ -1,4 +1,4 @@
-//! Sent on without the store: what is not ours to cache, and HEAD when nothing is stored.
+//! Sent on without the store: what is not ours to cache.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,15 +6,13 @@ use std::time::Duration;
 use http::{Method, Request, Response};
 
 use super::ask::ask;
-use super::asked::Asked;
-use super::fetch::Step;
 use super::{Means, Origin, refused};
 use crate::body::Body;
 use crate::config::Route;
-use crate::error::{OriginFault, ProxyError};
+use crate::error::ProxyError;
 use crate::key::tags;
 use crate::layers::handled::{Handled, attach};
-use crate::plan::{FetchReason, PassReason};
+use crate::plan::PassReason;
 use crate::semantics::cache_status::{CacheStatus, Forwarded};
 use crate::semantics::reuse::Demands;
 use crate::telemetry::outcome::Outcome;
@@ -38,21 +36,8 @@ pub async fn send_on<S: Origin>(
     Ok(passed(response, route, (reason.forwarded(), reason.as_str()), took))
 }
 
-/// Asks for the head alone: it cannot fill an entry, and a GET in its place could cost the origin
-/// far more than was asked.
-pub async fn head<S: Origin>(means: &Means, inner: &S, asked: &Asked, reason: FetchReason) -> Step {
-    let sent = means.now();
-    match ask(means, &mut inner.clone(), asked.route.index, asked.pass_on()).await {
-        Ok(response) => {
-            let (route, took) = (Arc::clone(&asked.route), means.now().since(sent));
-            Step::Done(passed(response, route, (reason.forwarded(), "head"), took))
-        }
-        Err(ProxyError::Origin(fault)) => Step::Failed(fault),
-        Err(other) => Step::Failed(OriginFault::Broken(other.to_string())),
-    }
-}
-
-fn passed(
+/// The origin's answer, marked as passed on.
+pub fn passed(
     mut response: Response<Body>,
     route: Arc<Route>,
     (forwarded, reason): (Forwarded, &'static str),

@@ -6,6 +6,7 @@ use http::header::HOST;
 use http::{HeaderValue, Request, Response, Uri};
 
 use super::ask::ask;
+use super::represent::Noted;
 use super::{Means, Origin};
 use crate::body::Body;
 use crate::config::Route;
@@ -68,9 +69,11 @@ impl Write {
         request: Request<Body>,
     ) -> Result<Response<Body>, ProxyError> {
         let targets = targets(&request);
+        let noted = Noted::of(&self.means, &self.route, &request);
         let sent = self.means.now();
         let result = ask(&self.means, &mut inner, self.route.index, request).await;
-        let took = self.means.now().since(sent);
+        let received = self.means.now();
+        let took = received.since(sent);
         let status = result.as_ref().map(Response::status);
         let receipt = if invalidates(status) {
             let names = self.names(&targets, result.as_ref().ok());
@@ -78,9 +81,14 @@ impl Write {
         } else {
             None
         };
-        let mut response = result?;
+        let (mut response, stored) = match (noted, &receipt) {
+            (Some(noted), Some(receipt)) => {
+                noted.keep::<S>(&self.means, &targets, receipt, (result?, received))
+            }
+            _ => (result?, false),
+        };
         tags::strip(response.headers_mut());
-        Ok(self.answer(response, receipt.as_ref(), took))
+        Ok(self.answer(response, receipt.as_ref(), took, stored))
     }
 
     /// What a write changes. The origin refers to its resources by the host that it was told, which
@@ -100,6 +108,7 @@ impl Write {
         mut response: Response<Body>,
         receipt: Option<&Receipt>,
         took: std::time::Duration,
+        stored: bool,
     ) -> Response<Body> {
         let reason = match receipt {
             Some(receipt) if receipt.owed => "invalidation-owed",
@@ -114,6 +123,7 @@ impl Write {
         let status = CacheStatus {
             fwd: Some(Forwarded::Method),
             fwd_status: Some(response.status().as_u16()),
+            stored,
             detail: Some(reason.into()),
             ..CacheStatus::default()
         };

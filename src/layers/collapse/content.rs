@@ -191,10 +191,11 @@ impl Content {
         std::future::poll_fn(|cx| self.poll_room(cx)).await
     }
 
-    /// The whole content in one piece, if it is complete and all kept.
+    /// The whole content in one piece, if it is complete and all kept. `None` if it is too large,
+    /// though its readers may have left all of it here yet.
     pub fn whole(&self) -> Option<Bytes> {
         let state = self.lock();
-        if state.first > 0 {
+        if state.first > 0 || state.arrived > self.largest {
             return None;
         }
         match state.pieces.len() {
@@ -412,6 +413,15 @@ mod tests {
         assert_eq!(content.room().await, None, "nobody reads any more");
         drop(content);
         assert_eq!(budget.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn content_too_large_to_keep_is_not_whole_though_nobody_has_read_it_yet() {
+        let content = Content::new(4, None, budget());
+        let _reader = content.reader().unwrap();
+        content.push("12345".into());
+        content.end(End::Complete);
+        assert!(content.whole().is_none());
     }
 
     #[tokio::test]
