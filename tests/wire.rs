@@ -22,7 +22,7 @@
 //! | `demands.rs` | what may a client ask of the cache? (§5.2.1) |
 //! | `invalidation.rs` | what does a write throw away? (§4.4) |
 //! | `messages.rs` | does a message come out of the store as it went in? (§3.1, RFC 9211) |
-//! | `bad_input.rs` | what if one of them does not keep to the rules? (of its own, once per store) |
+//! | `bad_input.rs` | what if one of them does not keep to the rules? Tests of their own, in front of the origin of `rude.rs` |
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
@@ -42,6 +42,8 @@ mod freshness;
 mod invalidation;
 #[path = "wire/messages.rs"]
 mod messages;
+#[path = "wire/rude.rs"]
+mod rude;
 #[path = "wire/stage.rs"]
 mod stage;
 #[path = "wire/stale.rs"]

@@ -28,6 +28,10 @@ pub(crate) enum Place {
     Both,
 }
 
+impl Place {
+    pub(crate) const ALL: [Self; 3] = [Self::Memory, Self::Valkey, Self::Both];
+}
+
 /// What the client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {

@@ -122,6 +122,8 @@ pub(crate) async fn an_origin_that_is_gone_is_covered_for_and_never_beyond_what_
         let asked = stage.get_with(path, "cache-control", "only-if-cached").await;
         assert_eq!(asked.status, 504, "{path}: {asked:?}");
     }
+    let head = stage.asks("HEAD", "/must").send().await.expect(502, "");
+    assert_ne!(head.field("content-length"), "");
     let conditional = stage.get_with("/must", "if-none-match", "\"1\"").await;
     assert_eq!(conditional.status, 502, "nobody can say that it still stands: {conditional:?}");
 }
