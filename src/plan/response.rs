@@ -273,12 +273,13 @@ fn times(
     let origin_rules = freshness.authority == Authority::Origin;
     let spread = Spread::of(freshness.jitter, asked.digest);
 
+    // In the past for what came stale: its windows have been open since then (RFC 5861 §3, §4: "up
+    // to the indicated number of seconds" from when it became stale).
+    let from_birth = |lifetime| (received + lifetime - initial_age, true);
     let (fresh_until, from_origin) = match (explicit, configured) {
-        (Some(lifetime), _) if origin_rules => {
-            (received + lifetime.saturating_sub(initial_age), true)
-        }
+        (Some(lifetime), _) if origin_rules => from_birth(lifetime),
         (_, Some(ttl)) => (received + spread.over(ttl), false),
-        (Some(lifetime), None) => (received + lifetime.saturating_sub(initial_age), true),
+        (Some(lifetime), None) => from_birth(lifetime),
         (None, None) => return None,
     };
     let window = Window { freshness, status, spread, received, fresh_until };
@@ -289,7 +290,7 @@ fn times(
         Some(control) if control.is_no_cache() => received,
         _ => fresh_until,
     };
-    let served = fresh_until.max(stale_until).max(error_until);
+    let served = received.max(fresh_until).max(stale_until).max(error_until);
     let of_use = has_validator(headers)
         || (served > received
             && asked.route.request_directives == RequestDirectives::Honour

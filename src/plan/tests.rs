@@ -422,6 +422,25 @@ fn the_origin_wins_where_it_speaks_and_the_route_where_it_is_silent() {
     }
 }
 
+/// RFC 5861 §3, §4: the windows are counted from when it became stale, wherever that was.
+#[test]
+fn what_came_stale_has_used_up_that_much_of_its_windows() {
+    for (age, control, expected) in [
+        ("70", "max-age=60, stale-while-revalidate=30", Some((0, 20, 20))),
+        ("70", "max-age=60, stale-if-error=30", Some((0, 0, 20))),
+        ("90", "max-age=60, stale-while-revalidate=30", None),
+        ("1000", "max-age=60, stale-if-error=30", None),
+        ("60", "max-age=60, stale-while-revalidate=30", Some((0, 30, 30))),
+    ] {
+        let headers = [("cache-control", control), ("age", age)];
+        assert_eq!(windows(settled(&fallback(), 200, &headers)), expected, "{age} {control}");
+        // A validator makes it worth keeping, and no younger.
+        let valid = [headers[0], headers[1], ETAG[0]];
+        let expected = expected.or(Some((0, 0, 0)));
+        assert_eq!(windows(settled(&fallback(), 200, &valid)), expected, "{age} {control}");
+    }
+}
+
 #[test]
 fn a_lifetime_is_guessed_only_where_nobody_gives_one() {
     // 2023-11-14 22:13:20 GMT is NOW; modified 1000 s before.

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response, Version};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method, Request, Response, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -50,6 +51,7 @@ where
         }
         // RFC 9112 §6.3: without chunks, content of unknown length ends with the connection.
         let broken = (head.version == Version::HTTP_10).then(|| Arc::clone(&self.broken));
+        let is_head = head.method == Method::HEAD;
         let content = if content.is_end_stream() {
             Body::empty()
         } else {
@@ -62,6 +64,7 @@ where
                 request: Some(Request::from_parts(head, content)),
             },
             broken,
+            is_head,
             content: PhantomData,
         }
     }
@@ -93,6 +96,7 @@ pin_project! {
         #[pin]
         stage: Stage<S, F>,
         broken: Option<Arc<AtomicBool>>,
+        is_head: bool,
         content: PhantomData<fn() -> B>,
     }
 }
@@ -121,6 +125,8 @@ where
                     return Poll::Ready(Ok(match ready!(answer.poll(cx)) {
                         Ok(response) => {
                             let broken = this.broken.take();
+                            let response =
+                                if *this.is_head { head_of(response) } else { response };
                             response.map(|content| B::from(told(content, broken)))
                         }
                         Err(never) => match never {},
@@ -146,6 +152,19 @@ where
             this.stage.set(Stage::Answering { answer });
         }
     }
+}
+
+/// RFC 9110 §9.3.2: "the server MUST NOT send content in the response" to a HEAD. Errors are made
+/// without a look at the method, and of the protocols' implementations only that of HTTP/1 leaves
+/// their content out by itself.
+fn head_of(response: Response<Body>) -> Response<Body> {
+    let (mut head, content) = response.into_parts();
+    // §8.6: the length that a GET would have had, where it is known.
+    let length = content.size_hint().exact().filter(|length| *length > 0);
+    if let (Some(length), false) = (length, head.headers.contains_key(CONTENT_LENGTH)) {
+        head.headers.append(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Response::from_parts(head, Body::empty())
 }
 
 /// `content`, setting `broken` if it breaks off.

@@ -7,7 +7,7 @@
 //! | 304 to what we asked | the entry | the entry | the entry, renewed |
 //! | an error | it, or something stale | the same | nothing; a back-off is noted |
 //! | something for the asker alone | it | nothing: they fetch for themselves | nothing |
-//! | nothing | 502 or 504, or something stale | the same | nothing; a back-off is noted |
+//! | 304 to what we did not ask, or nothing | 502 or 504, or something stale | the same | nothing; a back-off is noted |
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -211,6 +211,12 @@ impl<S: Origin> Fill<S> {
             }
             Outcome::Error(Audience::Waiters) => self.share_error(parts, body, moment, held).await,
             Outcome::Error(Audience::Asker) => self.tell_error(parts, body, moment, held).await,
+            // RFC 9110 §15.4.5: it answers a condition, and none was sent, or another one. Nothing was
+            // confirmed, and there is no content to pass on.
+            Outcome::PassOn(NotShared::Unexpected) => {
+                let fault = OriginFault::Malformed("it answers a condition that was not sent");
+                self.failed(fault.into(), held).await;
+            }
             Outcome::PassOn(why) => self.pass_on(parts, body, why, moment, held).await,
         }
     }
