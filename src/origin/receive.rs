@@ -224,6 +224,7 @@ mod tests {
             path: http::uri::PathAndQuery::from_static("/"),
             headers: HeaderMap::new(),
             upgrade: false,
+            interim: None,
         };
         let verdict = check_status(&head, &asked).and_then(|()| check_framing(&mut head, &method));
         let verdict = match verdict {

@@ -17,6 +17,7 @@ use hyper::upgrade::OnUpgrade;
 use pin_project_lite::pin_project;
 use tower::Service;
 
+use super::interim::{Interims, Unanswered};
 use crate::body::Body;
 use crate::idle::Idle;
 use crate::peer::{ClientAddr, LocalAddr, Tunnels};
@@ -29,6 +30,7 @@ pub(super) struct Exchanges<S, B> {
     pub(super) tunnels: Tunnels,
     /// Set when a response breaks off that only the end of the connection ends.
     pub(super) broken: Arc<AtomicBool>,
+    pub(super) interims: Arc<Interims>,
     pub(super) content: PhantomData<fn() -> B>,
 }
 
@@ -48,6 +50,11 @@ where
         if head.extensions.get::<OnUpgrade>().is_some() {
             head.extensions.insert(self.tunnels.clone());
         }
+        // RFC 9110 §15.2: "a server MUST NOT send a 1xx response to an HTTP/1.0 client".
+        let unanswered = (head.version == Version::HTTP_11).then(|| self.interims.begin());
+        if let Some(unanswered) = &unanswered {
+            head.extensions.insert(unanswered.way());
+        }
         // RFC 9112 §6.3: without chunks, content of unknown length ends with the connection.
         let broken = (head.version == Version::HTTP_10).then(|| Arc::clone(&self.broken));
         let content = if content.is_end_stream() {
@@ -62,6 +69,7 @@ where
                 request: Some(Request::from_parts(head, content)),
             },
             broken,
+            unanswered,
             content: PhantomData,
         }
     }
@@ -93,6 +101,7 @@ pin_project! {
         #[pin]
         stage: Stage<S, F>,
         broken: Option<Arc<AtomicBool>>,
+        unanswered: Option<Unanswered>,
         content: PhantomData<fn() -> B>,
     }
 }
@@ -118,7 +127,14 @@ where
         loop {
             let answer = match this.stage.as_mut().project() {
                 StageView::Answering { answer } => {
-                    return Poll::Ready(Ok(match ready!(answer.poll(cx)) {
+                    let Poll::Ready(answer) = answer.poll(cx) else {
+                        if let Some(unanswered) = this.unanswered {
+                            unanswered.wait(cx);
+                        }
+                        return Poll::Pending;
+                    };
+                    *this.unanswered = None;
+                    return Poll::Ready(Ok(match answer {
                         Ok(response) => {
                             let broken = this.broken.take();
                             response.map(|content| B::from(told(content, broken)))

@@ -1,5 +1,6 @@
-//! The client's socket: gives back what was read to recognise the protocol, cuts a client that
-//! takes nothing in, and closes so that the last response is not lost.
+//! The client's socket: gives back what was read to recognise the protocol, puts interim responses
+//! between what hyper writes, cuts a client that takes nothing in, and closes so that the last
+//! response is not lost.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -14,6 +15,8 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
+
+use super::interim::{Interims, Place};
 
 /// After the last response, bytes that are still on their way are read and thrown away for this
 /// long. Closing at once would answer them with a reset, which takes the response with it.
@@ -34,6 +37,11 @@ pub(super) struct ClientIo {
     state: State,
     /// A response broke off whose end only the end of the connection can tell.
     broken: Arc<AtomicBool>,
+    interims: Arc<Interims>,
+    /// What is left of an interim response that has begun to be written.
+    interim: Bytes,
+    /// The exchange in which hyper had last nothing left to write; `None` once it wrote again.
+    flushed: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +62,49 @@ impl ClientIo {
         prefix: Bytes,
         write_timeout: Duration,
         broken: Arc<AtomicBool>,
+        interims: Arc<Interims>,
     ) -> Self {
-        Self { stream, prefix, write_timeout, timer: None, state: State::Moving, broken }
+        Self {
+            stream,
+            prefix,
+            write_timeout,
+            timer: None,
+            state: State::Moving,
+            broken,
+            interims,
+            interim: Bytes::new(),
+            flushed: None,
+        }
+    }
+
+    /// Writes the interim responses that may stand at this place, each to its end.
+    fn poll_interims(&mut self, cx: &mut Context<'_>, place: Place) -> Poll<io::Result<()>> {
+        loop {
+            while !self.interim.is_empty() {
+                let written = Pin::new(&mut self.stream).poll_write(cx, &self.interim);
+                match ready!(self.watch(cx, written))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    written => self.interim.advance(written),
+                }
+            }
+            match self.interims.next(place) {
+                Some(head) => self.interim = head,
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    /// What goes out before hyper writes on.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let place = Place::Before(self.flushed);
+        self.poll_interims(cx, place)
+    }
+
+    /// hyper wrote on.
+    fn note(&mut self, written: &Poll<io::Result<usize>>) {
+        if written.is_ready() {
+            self.flushed = None;
+        }
     }
 
     fn set_timer(&mut self, after: Duration) {
@@ -124,7 +173,9 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_ahead(cx))?;
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note(&written);
         self.watch(cx, written)
     }
 
@@ -133,7 +184,9 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_ahead(cx))?;
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.note(&written);
         self.watch(cx, written)
     }
 
@@ -141,7 +194,11 @@ impl AsyncWrite for ClientIo {
         self.stream.is_write_vectored()
     }
 
+    /// hyper asks for this when its own buffer is empty, and only then: all that it had to say has
+    /// been written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.flushed = Some(self.interims.exchange());
+        ready!(self.poll_interims(cx, Place::Flushed))?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
