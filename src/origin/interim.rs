@@ -8,7 +8,7 @@
 //!
 //! They say that the server is alive, not that it answers: its time for that goes on.
 
-use http::header::{CONTENT_LENGTH, HeaderMap, TRAILER};
+use http::header::{CONTENT_LENGTH, HeaderMap, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TRAILER};
 use http::{Request, StatusCode};
 
 use crate::peer::Interim;
@@ -30,6 +30,9 @@ fn forwarded(status: StatusCode, headers: &HeaderMap) -> Option<HeaderMap> {
     }
     let mut headers = headers.clone();
     strip_hop_by_hop(&mut headers);
+    // RFC 9110 §11.7: between a client and the next proxy, and that is us.
+    headers.remove(PROXY_AUTHENTICATE);
+    headers.remove(PROXY_AUTHORIZATION);
     // RFC 9110 §15.2: "it cannot contain content or trailers"; §8.6: "MUST NOT send a
     // Content-Length header field in any response with a status code of 1xx".
     headers.remove(CONTENT_LENGTH);
@@ -63,6 +66,7 @@ mod tests {
             ("content-length", "5"),
             ("trailer", "x"),
             ("upgrade", "h2c"),
+            ("proxy-authenticate", "Basic"),
             ("link", "</b>"),
         ] {
             headers.append(name, value.parse().unwrap());

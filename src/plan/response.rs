@@ -12,7 +12,7 @@ use crate::semantics::cache_control::CacheControl;
 use crate::semantics::freshness::{
     explicit_lifetime, must_not_serve_stale, stale_if_error, stale_while_revalidate,
 };
-use crate::semantics::storable::{Allowance, NotStorable, storable};
+use crate::semantics::storable::{Allowance, NotStorable, hides_policy, is_server_error, storable};
 use crate::semantics::stored::{StoredResponse, Times};
 use crate::semantics::time::Timestamp;
 use crate::semantics::validation::{confirms, freshen, has_validator};
@@ -91,6 +91,10 @@ fn settle_not_modified(asked: &Asked<'_>, answer: &Answer<'_>) -> Outcome {
     if !confirms(&stored.headers, answer.headers) {
         return Outcome::AskAgain;
     }
+    // What it takes back never gets into the merged fields, be it a prohibition.
+    if hides_policy(answer.headers) {
+        return Outcome::PassOn(NotShared::Forbidden(NotStorable::Malformed));
+    }
     let merged = freshen(&stored.headers, answer.headers);
     // Under another Vary it belongs under another key, and only a whole response goes there.
     if vary::parse(&merged) != vary::parse(&stored.headers) {
@@ -132,7 +136,7 @@ fn keyed(route: &Route) -> Vec<HeaderName> {
 
 /// The origin failed at what it was asked to do; 501 says that it never will.
 fn is_failure(status: StatusCode) -> bool {
-    status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
+    is_server_error(status) && status != StatusCode::NOT_IMPLEMENTED
 }
 
 /// Does the origin itself say for how long its error holds?
@@ -266,7 +270,7 @@ impl Window<'_> {
     /// The route's hard expiry; never before the soft one. Errors have none: what is negative is
     /// not worth being stale.
     fn configured_hard(&self) -> Timestamp {
-        let error = self.status.is_client_error() || self.status.is_server_error();
+        let error = self.status.is_client_error() || is_server_error(self.status);
         let hard = self.freshness.hard_ttl.filter(|_| !error);
         hard.map_or(self.fresh_until, |h| self.received + self.spread.over(h)).max(self.fresh_until)
     }

@@ -13,6 +13,7 @@ use http::{Request, Response, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
 use pin_project_lite::pin_project;
 use tower::Service;
@@ -21,6 +22,9 @@ use super::interim::{Interims, Unanswered};
 use crate::body::Body;
 use crate::idle::Idle;
 use crate::peer::{ClientAddr, LocalAddr, Tunnels};
+
+/// RFC 9112 §4: a status that has no phrase is sent without one; hyper would make one up.
+const NO_REASON: ReasonPhrase = ReasonPhrase::from_static(b"");
 
 /// Answers the requests of one connection. `B` is how its protocol takes content.
 pub(super) struct Exchanges<S, B> {
@@ -135,8 +139,16 @@ where
                     };
                     *this.unanswered = None;
                     return Poll::Ready(Ok(match answer {
-                        Ok(response) => {
+                        Ok(mut response) => {
+                            if response.status().canonical_reason().is_none() {
+                                response.extensions_mut().insert(NO_REASON);
+                            }
                             let broken = this.broken.take();
+                            if broken.is_some() && response.body().size_hint().exact().is_none() {
+                                // RFC 9112 §6.3: it ends with the connection, which must not be
+                                // said to stay; an answer in HTTP/1.1 makes hyper say so.
+                                *response.version_mut() = Version::HTTP_10;
+                            }
                             response.map(|content| B::from(told(content, broken)))
                         }
                         Err(never) => match never {},

@@ -212,7 +212,11 @@ mod tests {
         let first = interims.begin();
         let way = first.way();
         hint(&way);
-        assert_eq!(next(&interims, Place::Before(Some(before))), None, "in the middle of what was before");
+        assert_eq!(
+            next(&interims, Place::Before(Some(before))),
+            None,
+            "in the middle of what was before"
+        );
         assert_eq!(next(&interims, Place::Flushed).as_deref(), Some(HINTS));
         assert_eq!(next(&interims, Place::Flushed), None, "once");
         // Answered just now: in front of the answer.

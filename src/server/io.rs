@@ -226,3 +226,117 @@ impl AsyncWrite for ClientIo {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, StatusCode};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::super::interim::Unanswered;
+    use super::*;
+
+    const HINTS: &str = "HTTP/1.1 103 Early Hints\r\n\r\n";
+
+    /// The proxy's end of a connection over which little fits at a time, and the client's.
+    async fn connection() -> (ClientIo, Arc<Interims>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpSocket::new_v4().unwrap();
+        client.set_recv_buffer_size(4096).unwrap();
+        let client = client.connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        let stream = accepted.unwrap().0;
+        SockRef::from(&stream).set_send_buffer_size(4096).unwrap();
+        let interims = Arc::new(Interims::default());
+        let broken = Arc::default();
+        let patience = Duration::from_secs(10);
+        let io = ClientIo::new(stream, Bytes::new(), patience, broken, Arc::clone(&interims));
+        (io, interims, client.unwrap())
+    }
+
+    fn hint(exchange: &Unanswered) {
+        exchange.way().tell(StatusCode::EARLY_HINTS, HeaderMap::new());
+    }
+
+    /// Writes as much of `bytes` as fits without anybody reading, in the way that hyper does: what
+    /// is left stays with it, and it does not flush.
+    async fn write_some<'b>(io: &mut ClientIo, mut bytes: &'b [u8]) -> &'b [u8] {
+        let once = Duration::from_millis(50);
+        while let Ok(written) = tokio::time::timeout(once, io.write(bytes)).await {
+            bytes = &bytes[written.unwrap()..];
+        }
+        assert!(!bytes.is_empty(), "it all fits");
+        bytes
+    }
+
+    /// All that arrives until `io` closes, which is when `rest` has been written.
+    async fn read_while_writing(
+        mut io: ClientIo,
+        mut client: TcpStream,
+        parts: &[&[u8]],
+    ) -> String {
+        let mut all = Vec::new();
+        let write = async {
+            for part in parts {
+                io.write_all(part).await.unwrap();
+                io.flush().await.unwrap();
+            }
+            drop(io);
+        };
+        let (_, read) = tokio::join!(write, client.read_to_end(&mut all));
+        read.unwrap();
+        String::from_utf8(all).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_hyper_still_holds_of_one_answer_is_not_broken_into() {
+        let first = "1".repeat(256 * 1024);
+        for answered_before_it_is_written in [false, true] {
+            let (mut io, interims, client) = connection().await;
+            drop(interims.begin());
+            let rest = write_some(&mut io, first.as_bytes()).await;
+            let second = interims.begin();
+            hint(&second);
+            let expected = if answered_before_it_is_written {
+                drop(second);
+                let rest = [rest, b"2"].concat();
+                let all = read_while_writing(io, client, &[&rest]).await;
+                assert!(all == format!("{first}2"), "dropped");
+                continue;
+            } else {
+                format!("{first}{HINTS}2")
+            };
+            let all = read_while_writing(io, client, &[rest, b"2"]).await;
+            assert!(all == expected, "after the first and before the second");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_that_has_begun_is_ended_before_hyper_goes_on() {
+        let (mut io, interims, client) = connection().await;
+        let exchange = interims.begin();
+        io.flush().await.unwrap();
+        let mut headers = HeaderMap::new();
+        let large = "x".repeat(200 * 1024);
+        headers.append("x-large", large.parse().unwrap());
+        exchange.way().tell(StatusCode::EARLY_HINTS, headers);
+        let stuck = tokio::time::timeout(Duration::from_millis(50), io.flush()).await;
+        assert!(stuck.is_err(), "it all fits");
+        hint(&exchange);
+        drop(exchange);
+        let all = read_while_writing(io, client, &[b"answer"]).await;
+        let head = format!("HTTP/1.1 103 Early Hints\r\nx-large: {large}\r\n\r\n");
+        assert!(all == format!("{head}{HINTS}answer"));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_put_into_an_answer_that_comes_in_pieces() {
+        let (io, interims, client) = connection().await;
+        let exchange = interims.begin();
+        let way = exchange.way();
+        drop(exchange);
+        way.tell(StatusCode::EARLY_HINTS, HeaderMap::new());
+        let all = read_while_writing(io, client, &[b"head ", b"one ", b"two"]).await;
+        assert_eq!(all, "head one two");
+    }
+}
