@@ -74,6 +74,7 @@ where
             },
             broken,
             unanswered,
+            held: false,
             content: PhantomData,
         }
     }
@@ -106,6 +107,8 @@ pin_project! {
         stage: Stage<S, F>,
         broken: Option<Arc<AtomicBool>>,
         unanswered: Option<Unanswered>,
+        // The answer has waited for interim responses.
+        held: bool,
         content: PhantomData<fn() -> B>,
     }
 }
@@ -116,6 +119,8 @@ pin_project! {
         // Until the service is ready to be called.
         Asking { service: Option<S>, request: Option<Request<Body>> },
         Answering { #[pin] answer: F },
+        // Until the interim responses before it have been written.
+        Answered { response: Option<Response<Body>> },
     }
 }
 
@@ -129,30 +134,31 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let answer = match this.stage.as_mut().project() {
-                StageView::Answering { answer } => {
-                    let Poll::Ready(answer) = answer.poll(cx) else {
+            let next = match this.stage.as_mut().project() {
+                StageView::Answering { answer } => match answer.poll(cx) {
+                    Poll::Ready(Ok(response)) => Stage::Answered { response: Some(response) },
+                    Poll::Ready(Err(never)) => match never {},
+                    Poll::Pending => {
                         if let Some(unanswered) = this.unanswered {
                             unanswered.wait(cx);
                         }
                         return Poll::Pending;
-                    };
-                    *this.unanswered = None;
-                    return Poll::Ready(Ok(match answer {
-                        Ok(mut response) => {
-                            if response.status().canonical_reason().is_none() {
-                                response.extensions_mut().insert(NO_REASON);
-                            }
-                            let broken = this.broken.take();
-                            if broken.is_some() && response.body().size_hint().exact().is_none() {
-                                // RFC 9112 §6.3: it ends with the connection, which must not be
-                                // said to stay; an answer in HTTP/1.1 makes hyper say so.
-                                *response.version_mut() = Version::HTTP_10;
-                            }
-                            response.map(|content| B::from(told(content, broken)))
+                    }
+                },
+                StageView::Answered { response } => {
+                    if let Some(unanswered) = this.unanswered
+                        && !unanswered.ends()
+                    {
+                        unanswered.wait(cx);
+                        if !std::mem::replace(this.held, true) {
+                            // Another turn of the connection, to its end: there it flushes.
+                            cx.waker().wake_by_ref();
                         }
-                        Err(never) => match never {},
-                    }));
+                        return Poll::Pending;
+                    }
+                    // It is there once, and nobody polls what has been ready.
+                    let Some(response) = response.take() else { return Poll::Pending };
+                    return Poll::Ready(Ok(finish(response, this.broken.take())));
                 }
                 StageView::Asking { service, request } => {
                     if let Some(service) = service {
@@ -168,12 +174,28 @@ where
                     };
                     let answer = service.call(request);
                     this.services.give_back(service);
-                    answer
+                    Stage::Answering { answer }
                 }
             };
-            this.stage.set(Stage::Answering { answer });
+            this.stage.set(next);
         }
     }
+}
+
+/// As hyper is to send it; `broken` is there if its client speaks HTTP/1.0.
+fn finish<B: From<Body>>(
+    mut response: Response<Body>,
+    broken: Option<Arc<AtomicBool>>,
+) -> Response<B> {
+    if response.status().canonical_reason().is_none() {
+        response.extensions_mut().insert(NO_REASON);
+    }
+    if broken.is_some() && response.body().size_hint().exact().is_none() {
+        // RFC 9112 §6.3: it ends with the connection, which must not be said to stay; an answer in
+        // HTTP/1.1 makes hyper say so.
+        *response.version_mut() = Version::HTTP_10;
+    }
+    response.map(|content| B::from(told(content, broken)))
 }
 
 /// `content`, setting `broken` if it breaks off.

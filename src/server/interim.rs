@@ -2,22 +2,21 @@
 //! none, so they are put between what it writes: where one of its messages has ended and the next
 //! has not begun.
 //!
-//! | the exchange | of the response before it | an interim response |
+//! | the exchange | of what came before | an interim response |
 //! |---|---|---|
 //! | unanswered | all is written | is written at once |
-//! | unanswered | hyper still holds something | waits until it is written |
-//! | answered just now | all was written while it was unanswered | goes out in front of the answer |
-//! | answered just now | hyper still holds something | is dropped: it would stand in the middle of it |
+//! | unanswered | hyper still holds something | waits until that is written, and the answer waits behind it |
 //! | answered | – | is dropped: it is too late |
 //! | over, the next one under way | – | is dropped: it is not the next one's |
 //!
-//! Where the table says dropped, RFC 9110 §15.2 ("A proxy MUST forward 1xx responses") is departed
-//! from: it takes a client that asks again before it has read the answer to what it asked before.
+//! It rests on two habits of hyper's: what it still has to write of one message it has in its
+//! buffer before it hands out the next request, and it flushes the socket when that buffer is
+//! empty, at the end of each turn of its connection.
 //!
 //! HTTP/2 is not served: hyper hands nobody the stream that a 1xx would have to be sent on.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
@@ -35,8 +34,6 @@ const MOST_BYTES: usize = 256 * 1024;
 /// The interim responses of one connection, whose exchanges come one after another.
 #[derive(Debug, Default)]
 pub(super) struct Interims {
-    /// Number of the latest exchange; 0 before the first.
-    exchange: AtomicU64,
     /// Something may be in the queue: spares the lock where there is nothing, which is mostly.
     waiting: AtomicBool,
     state: Mutex<State>,
@@ -44,6 +41,8 @@ pub(super) struct Interims {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Number of the latest exchange; 0 before the first.
+    exchange: u64,
     /// The latest exchange has no answer yet.
     unanswered: bool,
     /// Heads to be written, encoded.
@@ -55,47 +54,23 @@ struct State {
     task: Option<Waker>,
 }
 
-/// A place between two messages of a connection, if it is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// hyper has nothing left to write.
-    Flushed,
-    /// hyper is about to write. It had last nothing left in the exchange of this number, and has
-    /// not written since; `None`: it has.
-    Before(Option<u64>),
-}
-
 impl Interims {
     /// Begins an exchange. Dropping what is returned ends the time of its interim responses.
     pub(super) fn begin(self: &Arc<Self>) -> Unanswered {
-        // All under the lock: who comes too late for the one before must not get in between.
         let mut state = self.lock();
-        *state = State { unanswered: true, task: state.task.take(), ..State::default() };
-        let exchange = self.exchange() + 1;
-        self.exchange.store(exchange, Ordering::Release);
+        let (exchange, task) = (state.exchange + 1, state.task.take());
+        *state = State { exchange, unanswered: true, task, ..State::default() };
         drop(state);
-        Unanswered { interims: Arc::clone(self), exchange }
+        Unanswered { interims: Arc::clone(self), exchange, over: false }
     }
 
-    /// Number of the latest exchange.
-    pub(super) fn exchange(&self) -> u64 {
-        self.exchange.load(Ordering::Acquire)
-    }
-
-    /// The next head to be written at this place.
-    pub(super) fn next(&self, place: Place) -> Option<Bytes> {
+    /// The next head to be written, now that hyper has nothing left to write.
+    pub(super) fn next(&self) -> Option<Bytes> {
         if !self.waiting.load(Ordering::Acquire) {
             return None;
         }
         let mut state = self.lock();
-        let fits = match place {
-            Place::Flushed => state.unanswered,
-            Place::Before(flushed) => flushed == Some(self.exchange()),
-        };
-        if !fits && !state.unanswered {
-            state.queue.clear();
-        }
-        let head = if fits { state.queue.pop_front() } else { None };
+        let head = state.queue.pop_front();
         self.waiting.store(!state.queue.is_empty(), Ordering::Release);
         head
     }
@@ -109,7 +84,7 @@ impl Passes for Interims {
     fn pass(&self, exchange: u64, status: StatusCode, headers: &HeaderMap) {
         let head = encode(status, headers);
         let mut state = self.lock();
-        let open = state.unanswered && exchange == self.exchange();
+        let open = state.unanswered && exchange == state.exchange;
         if !open || state.passed >= MOST || state.passed_bytes + head.len() > MOST_BYTES {
             return;
         }
@@ -131,6 +106,8 @@ impl Passes for Interims {
 pub(super) struct Unanswered {
     interims: Arc<Interims>,
     exchange: u64,
+    /// Nothing more is taken for it.
+    over: bool,
 }
 
 impl Unanswered {
@@ -147,12 +124,25 @@ impl Unanswered {
             None => state.task = Some(cx.waker().clone()),
         }
     }
+
+    /// The answer is here. False if it has to wait for interim responses that are not written yet.
+    pub(super) fn ends(&mut self) -> bool {
+        let mut state = self.interims.lock();
+        state.unanswered = !state.queue.is_empty();
+        self.over = !state.unanswered;
+        self.over
+    }
 }
 
 impl Drop for Unanswered {
-    /// From here on the answer may be on its way.
+    /// The answer is on its way, or nobody waits for it any more.
     fn drop(&mut self) {
-        self.interims.lock().unanswered = false;
+        if self.over {
+            return;
+        }
+        let mut state = self.interims.lock();
+        state.unanswered = false;
+        state.queue.clear();
     }
 }
 
@@ -185,8 +175,8 @@ mod tests {
         way.tell(StatusCode::EARLY_HINTS, HeaderMap::new());
     }
 
-    fn next(interims: &Interims, place: Place) -> Option<Vec<u8>> {
-        interims.next(place).map(|head| head.to_vec())
+    fn next(interims: &Interims) -> Option<Vec<u8>> {
+        interims.next().map(|head| head.to_vec())
     }
 
     #[test]
@@ -205,48 +195,40 @@ mod tests {
     }
 
     #[test]
-    fn it_is_written_where_the_table_says() {
+    fn they_are_written_while_there_is_no_answer_and_the_answer_waits_for_them() {
         let interims = Arc::new(Interims::default());
-        let before = interims.exchange();
-        // Unanswered: at once, where hyper has nothing left.
-        let first = interims.begin();
+        let mut first = interims.begin();
         let way = first.way();
+        assert_eq!(next(&interims), None);
         hint(&way);
-        assert_eq!(
-            next(&interims, Place::Before(Some(before))),
-            None,
-            "in the middle of what was before"
-        );
-        assert_eq!(next(&interims, Place::Flushed).as_deref(), Some(HINTS));
-        assert_eq!(next(&interims, Place::Flushed), None, "once");
-        // Answered just now: in front of the answer.
+        assert_eq!(next(&interims).as_deref(), Some(HINTS));
+        assert_eq!(next(&interims), None, "once");
         hint(&way);
+        assert!(!first.ends(), "one is not written yet");
+        hint(&way);
+        assert_eq!(next(&interims).as_deref(), Some(HINTS));
+        assert!(!first.ends());
+        assert_eq!(next(&interims).as_deref(), Some(HINTS));
+        assert!(first.ends());
+        hint(&way);
+        assert_eq!(next(&interims), None, "too late");
         drop(first);
-        assert_eq!(next(&interims, Place::Before(Some(1))).as_deref(), Some(HINTS));
-        // Answered: too late.
-        hint(&way);
-        assert_eq!(next(&interims, Place::Before(Some(1))), None);
-        assert_eq!(next(&interims, Place::Flushed), None);
-        // Not the next one's.
         let second = interims.begin();
         hint(&way);
-        assert_eq!(next(&interims, Place::Flushed), None);
-        // Answered while hyper still held something: dropped, for good.
+        assert_eq!(next(&interims), None, "not the next one's");
         hint(&second.way());
-        drop(second);
-        assert_eq!(next(&interims, Place::Before(None)), None);
-        assert_eq!(next(&interims, Place::Before(Some(2))), None);
+        assert_eq!(next(&interims).as_deref(), Some(HINTS));
     }
 
     #[test]
-    fn what_waited_for_an_exchange_that_is_over_is_not_the_next_ones() {
+    fn what_waits_for_an_exchange_that_is_given_up_is_dropped() {
         let interims = Arc::new(Interims::default());
         let first = interims.begin();
         hint(&first.way());
         drop(first);
+        assert_eq!(next(&interims), None);
         let _second = interims.begin();
-        assert_eq!(next(&interims, Place::Flushed), None);
-        assert_eq!(next(&interims, Place::Before(Some(2))), None);
+        assert_eq!(next(&interims), None);
     }
 
     #[test]
@@ -261,7 +243,7 @@ mod tests {
             for _ in 0..100 {
                 exchange.way().tell(StatusCode::PROCESSING, headers.clone());
             }
-            let written = std::iter::from_fn(|| interims.next(Place::Flushed)).count();
+            let written = std::iter::from_fn(|| interims.next()).count();
             assert_eq!(written, if large { 2 } else { MOST });
         }
     }
