@@ -5,15 +5,18 @@
 //! | every request | [`ClientAddr`], [`LocalAddr`] | the server | forwarding, access log |
 //! | GET and HEAD with content | [`WithContent`] | forwarding | the cache: never stored |
 //! | requests that ask for an upgrade | [`Tunnels`] | the server | forwarding |
+//! | requests of HTTP/1.1 | [`Interim`] | the server | the cache, the origin |
 //! | responses that end with their connection | [`CloseDelimited`] | the origin | the cache: never stored |
 //! | `101 Switching Protocols` | [`Held`] | the origin | forwarding |
 
 use std::any::Any;
+use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http::{HeaderMap, StatusCode};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -38,6 +41,49 @@ pub struct CloseDelimited;
 /// Something that is given back when the last clone is dropped, whatever it is.
 #[derive(Clone, Debug)]
 pub struct Held(pub Arc<dyn Any + Send + Sync>);
+
+/// Passes interim responses on to a client, for one exchange after another.
+pub trait Passes: Send + Sync {
+    /// Passes one on while the exchange of this number is unanswered; drops it otherwise.
+    fn pass(&self, exchange: u64, status: StatusCode, headers: &HeaderMap);
+}
+
+/// The way back for interim responses to one request (RFC 9110 §15.2). Clones are the same way; it
+/// leads nowhere once the request is answered or its client has left.
+#[derive(Clone)]
+pub struct Interim {
+    client: Arc<dyn Passes>,
+    exchange: u64,
+    /// Takes out what its client is not meant to see.
+    strip: Option<fn(&mut HeaderMap)>,
+}
+
+impl Interim {
+    /// To `client`, as part of the exchange of this number.
+    pub const fn new(client: Arc<dyn Passes>, exchange: u64) -> Self {
+        Self { client, exchange, strip: None }
+    }
+
+    /// Has `strip` take fields out of every response on its way.
+    #[must_use]
+    pub fn stripped_by(self, strip: fn(&mut HeaderMap)) -> Self {
+        Self { strip: Some(strip), ..self }
+    }
+
+    /// Tells the client, if it still waits. `headers` are end-to-end fields only.
+    pub fn tell(&self, status: StatusCode, mut headers: HeaderMap) {
+        if let Some(strip) = self.strip {
+            strip(&mut headers);
+        }
+        self.client.pass(self.exchange, status, &headers);
+    }
+}
+
+impl fmt::Debug for Interim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interim").field("exchange", &self.exchange).finish_non_exhaustive()
+    }
+}
 
 /// Where tasks go that outlive the exchange they came from: they run until the server has drained
 /// and are cut with the connections that are left at its deadline.

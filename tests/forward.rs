@@ -5,8 +5,10 @@
 //! |---|---|
 //! | `refusals` | is the ambiguous and malformed kept from the origin? |
 //! | `messages` | what of a request and a response arrives, and how? |
+//! | `http1_0` | the same with HTTP/1.0 on either side |
 //! | `http2` | the same by HTTP/2 |
 //! | `identity` | what does the key see, and what does the cache have to know? |
+//! | `interim` | who is told of 1xx responses, and where do they stand? |
 //! | `streaming` | content, trailers, 100-continue, cut-off transfers |
 //! | `patience` | who is cut for being slow, and who is not? |
 //! | `upgrades` | who may open a tunnel? |
@@ -19,8 +21,10 @@
 mod forward {
     mod drains;
     mod faults;
+    mod http1_0;
     mod http2;
     mod identity;
+    mod interim;
     mod messages;
     mod patience;
     mod pool;

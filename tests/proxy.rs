@@ -13,6 +13,7 @@
 //! | `parts.rs` | which parts that the origin sent are kept, and what do they answer? |
 //! | `pass.rs` | what is none of the cache's business, and does it come through unharmed? |
 //! | `whole.rs` | is a response that is cut, endless or too large ever stored? |
+//! | `interim.rs` | who is told of 1xx responses, and what odd heads may be stored? |
 //! | `write.rs` | what does a write throw away, and when? |
 //! | `represent.rs` | when does the answer to a write become what a GET gets, and when never? |
 //! | `race.rs` | can anything bring back what a finished write has replaced? |
@@ -41,6 +42,8 @@ mod errors;
 mod head;
 #[path = "proxy/hit.rs"]
 mod hit;
+#[path = "proxy/interim.rs"]
+mod interim;
 #[path = "proxy/key.rs"]
 mod key;
 #[path = "proxy/limits.rs"]

@@ -21,6 +21,7 @@ use crate::body::{Body, BodyError};
 use crate::clock;
 use crate::peer::ClientAddr;
 use crate::semantics::cache_status::CacheStatus;
+use crate::semantics::storable::is_server_error;
 use crate::telemetry::access::{AccessLine, AccessLog};
 use crate::telemetry::metrics::{InFlight, Metrics};
 use crate::telemetry::outcome::{Outcome, Source};
@@ -215,7 +216,7 @@ impl Seen {
         let (outcome, route) = match &done.handled {
             Some(handled) => (handled.outcome, handled.route.index),
             None if done.status == CLIENT_LEFT => (Outcome::Left, self.watch.fallback),
-            None if done.status.is_server_error() && done.fault != Some("overloaded") => {
+            None if is_server_error(done.status) && done.fault != Some("overloaded") => {
                 (Outcome::Error, self.watch.fallback)
             }
             None => (Outcome::Refused, self.watch.fallback),

@@ -26,6 +26,12 @@ use crate::body::Body;
 use crate::config::{self, HostPolicy, OriginUrl};
 use crate::error::{ClientFault, OriginFault, ProxyError};
 
+/// Largest head of a response, in bytes; also what is read ahead of its content.
+const MAX_HEAD: usize = 256 * 1024;
+
+/// Most field lines of a response, and of its trailers.
+const MAX_FIELDS: usize = 256;
+
 /// One server.
 pub(super) struct Server {
     index: usize,
@@ -89,7 +95,8 @@ impl Server {
             .timer(TokioTimer::new())
             .pool_idle_timeout(config.idle_timeout)
             .pool_max_idle_per_host(connections)
-            .http1_max_buf_size(256 * 1024)
+            .http1_max_buf_size(MAX_HEAD)
+            .http1_max_headers(MAX_FIELDS)
             // What it gave up on before a byte was sent it sends again on another connection.
             .retry_canceled_requests(true)
             .set_host(false)

@@ -26,10 +26,12 @@ use tower::Service;
 use crate::body::Body;
 use crate::config;
 use crate::error::{OriginFault, ProxyError};
+use crate::peer::Interim;
 
 mod balance;
 mod client;
 mod content;
+mod interim;
 mod receive;
 
 use balance::Servers;
@@ -109,6 +111,7 @@ fn outgoing(mut head: request::Parts, content: &Body) -> Outgoing {
         head.headers.append(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     Outgoing {
+        interim: head.extensions.remove::<Interim>(),
         upgrade: head.headers.contains_key(http::header::UPGRADE),
         method: head.method,
         path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
@@ -124,10 +127,13 @@ struct Outgoing {
     headers: http::HeaderMap,
     /// A 101 may come back.
     upgrade: bool,
+    /// Who is told of interim responses.
+    interim: Option<Interim>,
 }
 
 impl Outgoing {
-    /// For one server. Nothing of the extensions goes along: they are the client's.
+    /// For one server. Nothing of the extensions goes along: they are the client's. (hyper keeps
+    /// what is told of interim responses in the request's, until it has been sent.)
     fn to_server(&self, client: &client::Server, content: Lent) -> Request<Lent> {
         let mut request = Request::new(content);
         *request.method_mut() = self.method.clone();
@@ -135,6 +141,9 @@ impl Outgoing {
         *request.version_mut() = Version::HTTP_11;
         *request.headers_mut() = self.headers.clone();
         client.set_host(request.headers_mut());
+        if let Some(client) = &self.interim {
+            interim::listen(&mut request, client.clone());
+        }
         request
     }
 }

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | has Transfer-Encoding and Content-Length, or a coding other than one `chunked` | `Malformed` |
 //! | has two lengths that differ, or none that is a number | `Malformed` |
-//! | switches protocols unasked, or has a status that HTTP has not | `Malformed` |
+//! | switches protocols unasked | `Malformed` |
+//! | has a status from 600 to 999, which is none of HTTP's | as it is: to be treated like a 5xx |
 //! | says neither length nor coding | marked [`CloseDelimited`] |
 //! | has no Date | given the time of its receipt (RFC 9110 §6.6.1) |
 //! | ends before its length, or its last chunk | an error of its body |
@@ -15,7 +16,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING};
 use http::{Extensions, HeaderName, HeaderValue, Method, Response, StatusCode, Version, response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -27,6 +28,7 @@ use crate::body::{Body, BodyError};
 use crate::error::{OriginFault, ProxyError};
 use crate::idle::Idle;
 use crate::peer::{CloseDelimited, Held};
+use crate::semantics::fields::names;
 
 /// Judges a response; its content keeps `permit` until it has ended, and fails after a pause of
 /// `limit`.
@@ -51,6 +53,9 @@ pub(super) fn response(
         head.extensions.insert(Held(Arc::new(permit)));
         return Ok(Response::from_parts(head, Body::empty()));
     }
+    // RFC 9110 §7.6.1: what `Connection` lists is removed from the trailers too; from the fields it
+    // is further up, where they are forwarded.
+    let listed = names(head.headers.get_all(CONNECTION).iter()).filter_map(Result::ok).collect();
     head.extensions = Extensions::new();
     if framing == Framing::UntilClosed {
         head.extensions.insert(CloseDelimited);
@@ -58,7 +63,8 @@ pub(super) fn response(
     let content = if content.is_end_stream() {
         Body::empty()
     } else {
-        Body::streaming(Received { content: Idle::new(content, limit), permit: Some(permit) })
+        let content = Idle::new(content, limit);
+        Body::streaming(Received { content, permit: Some(permit), listed })
     };
     Ok(Response::from_parts(head, content))
 }
@@ -67,9 +73,10 @@ fn check_status(head: &response::Parts, asked: &Outgoing) -> Result<(), OriginFa
     match head.status.as_u16() {
         101 if asked.upgrade => Ok(()),
         101 => Err(OriginFault::Malformed("it switches protocols unasked")),
-        // RFC 9110 §15: 100 to 599.
-        200..=599 => Ok(()),
-        _ => Err(OriginFault::Malformed("its status code is none of HTTP's")),
+        // RFC 9110 §15: "Values outside the range 100..599 are invalid. […] A client that receives a
+        // response with an invalid status code SHOULD process the response as if it had a 5xx".
+        200..=999 => Ok(()),
+        _ => Err(OriginFault::Malformed("an interim response in place of a final one")),
     }
 }
 
@@ -139,6 +146,8 @@ pin_project! {
         #[pin]
         content: Idle<Incoming>,
         permit: Option<OwnedSemaphorePermit>,
+        // Names of trailer fields that concern this connection only.
+        listed: Vec<HeaderName>,
     }
 }
 
@@ -152,7 +161,7 @@ impl HttpBody for Received {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.project();
         match ready!(this.content.poll_frame(cx)) {
-            Some(Ok(frame)) => Poll::Ready(Some(Ok(without_control_fields(frame)))),
+            Some(Ok(frame)) => Poll::Ready(Some(Ok(without_control_fields(frame, this.listed)))),
             end => {
                 *this.permit = None;
                 Poll::Ready(end)
@@ -170,8 +179,9 @@ impl HttpBody for Received {
 }
 
 /// RFC 9110 §6.5.1: fields that decide on framing, routing, or what is to be done with the message
-/// must have come before its content; in a trailer they are too late to be obeyed.
-fn without_control_fields(frame: Frame<Bytes>) -> Frame<Bytes> {
+/// must have come before its content; in a trailer they are too late to be obeyed. Those that carry
+/// tags are for caches, and `listed` ones for this connection.
+fn without_control_fields(frame: Frame<Bytes>, listed: &[HeaderName]) -> Frame<Bytes> {
     let trailers = match frame.into_trailers() {
         Ok(trailers) => trailers,
         Err(frame) => return frame,
@@ -179,31 +189,50 @@ fn without_control_fields(frame: Frame<Bytes>) -> Frame<Bytes> {
     let forbidden = |name: &HeaderName| {
         matches!(
             name.as_str(),
-            "transfer-encoding"
-                | "content-length"
-                | "content-encoding"
-                | "content-type"
-                | "content-range"
-                | "host"
+            "age"
+                | "allow"
+                | "authorization"
+                | "cache-control"
+                | "cache-groups"
+                | "cache-group-invalidation"
+                | "cache-status"
+                | "cache-tag"
+                | "cache-tags"
+                | "cdn-cache-control"
                 | "connection"
+                | "content-encoding"
+                | "content-length"
+                | "content-location"
+                | "content-range"
+                | "content-type"
+                | "date"
+                | "expires"
+                | "host"
                 | "keep-alive"
+                | "larder-cache-control"
+                | "larder-position"
+                | "location"
+                | "no-vary-search"
+                | "pragma"
+                | "proxy-authenticate"
+                | "proxy-authentication-info"
+                | "proxy-authorization"
                 | "proxy-connection"
+                | "retry-after"
+                | "set-cookie"
+                | "set-cookie2"
+                | "surrogate-key"
                 | "te"
                 | "trailer"
+                | "transfer-encoding"
                 | "upgrade"
-                | "cache-control"
-                | "expires"
                 | "vary"
-                | "age"
-                | "date"
-                | "location"
-                | "set-cookie"
+                | "via"
                 | "www-authenticate"
-                | "authorization"
-                | "cache-status"
+                | "xkey"
         )
     };
-    let kept = trailers.keys().filter(|name| !forbidden(name));
+    let kept = trailers.keys().filter(|name| !forbidden(name) && !listed.contains(name));
     let kept = kept.flat_map(|name| trailers.get_all(name).iter().map(move |value| (name, value)));
     Frame::trailers(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
@@ -224,6 +253,7 @@ mod tests {
             path: http::uri::PathAndQuery::from_static("/"),
             headers: HeaderMap::new(),
             upgrade: false,
+            interim: None,
         };
         let verdict = check_status(&head, &asked).and_then(|()| check_framing(&mut head, &method));
         let verdict = match verdict {
@@ -281,6 +311,22 @@ mod tests {
     }
 
     #[test]
+    fn a_status_that_http_has_not_is_let_through_and_an_interim_one_is_not() {
+        for (status, expected) in [
+            (100, "the response is malformed"),
+            (101, "the response is malformed"),
+            (103, "the response is malformed"),
+            (200, "Known"),
+            (599, "Known"),
+            (600, "Known"),
+            (999, "Known"),
+        ] {
+            let (verdict, _) = judge(status, Method::GET, &[("content-length", "0")]);
+            assert!(verdict.starts_with(expected), "{status}: {verdict}");
+        }
+    }
+
+    #[test]
     fn a_204_goes_on_without_a_length() {
         let (_, headers) = judge(204, Method::GET, &[("content-length", "5")]);
         assert!(headers.is_empty());
@@ -293,7 +339,11 @@ mod tests {
         trailers.append("set-cookie", HeaderValue::from_static("a=b"));
         trailers.append("x-checksum", HeaderValue::from_static("1"));
         trailers.append("x-checksum", HeaderValue::from_static("2"));
-        let kept = without_control_fields(Frame::trailers(trailers)).into_trailers().unwrap();
+        trailers.append("x-listed", HeaderValue::from_static("3"));
+        trailers.append("surrogate-key", HeaderValue::from_static("a"));
+        let listed = [HeaderName::from_static("x-listed")];
+        let kept = without_control_fields(Frame::trailers(trailers), &listed);
+        let kept = kept.into_trailers().unwrap();
         assert_eq!(kept.len(), 2);
         assert_eq!(kept.get_all("x-checksum").iter().collect::<Vec<_>>(), ["1", "2"]);
     }

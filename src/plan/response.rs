@@ -15,7 +15,8 @@ use crate::semantics::freshness::{
 };
 use crate::semantics::range::content_range::{Extent, extent};
 use crate::semantics::storable::{
-    Allowance, NotStorable, is_heuristically_cacheable, sets_cookie, storable,
+    Allowance, NotStorable, hides_policy, is_heuristically_cacheable, is_server_error, sets_cookie,
+    storable,
 };
 use crate::semantics::stored::{StoredResponse, Times};
 use crate::semantics::time::Timestamp;
@@ -134,6 +135,10 @@ fn settle_not_modified(asked: &Asked<'_>, answer: &Answer<'_>) -> Outcome {
     if !confirms(&stored.headers, answer.headers) {
         return Outcome::AskAgain;
     }
+    // What it takes back never gets into the merged fields, be it a prohibition.
+    if hides_policy(answer.headers) {
+        return Outcome::PassOn(NotShared::Forbidden(NotStorable::Malformed));
+    }
     let cookies = asked.route.set_cookie == SetCookie::Store;
     let merged = freshen_with(&stored.headers, answer.headers, cookies);
     // Under another Vary it belongs under another key, and only a whole response goes there.
@@ -181,7 +186,7 @@ fn keyed(route: &Route) -> Vec<HeaderName> {
 
 /// The origin failed at what it was asked to do; 501 says that it never will.
 fn is_failure(status: StatusCode) -> bool {
-    status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
+    is_server_error(status) && status != StatusCode::NOT_IMPLEMENTED
 }
 
 /// Does the origin itself say for how long its error holds?
@@ -347,7 +352,7 @@ impl Window<'_> {
     /// The route's hard expiry; never before the soft one. Errors have none: what is negative is
     /// not worth being stale.
     fn configured_hard(&self) -> Timestamp {
-        let error = self.status.is_client_error() || self.status.is_server_error();
+        let error = self.status.is_client_error() || is_server_error(self.status);
         let hard = self.freshness.hard_ttl.filter(|_| !error);
         hard.map_or(self.fresh_until, |h| self.received + self.spread.over(h)).max(self.fresh_until)
     }

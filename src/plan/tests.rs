@@ -554,6 +554,9 @@ fn an_error_is_shared_unless_somebody_claims_it() {
         (500, &[("cache-control", "no-store")], for_one),
         (500, &[("cache-control", "private")], for_one),
         (500, &[("set-cookie", "a=b")], for_one),
+        // RFC 9110 §15: an invalid status is as if it were 5xx.
+        (600, &[], for_all),
+        (999, &[("cache-control", "no-store")], for_one),
     ] {
         assert_eq!(settled(&route, status, headers), expected, "{status} {headers:?}");
     }
@@ -597,6 +600,13 @@ fn a_304_renews_what_was_asked_about_and_nothing_else() {
     assert_eq!(settle(&asked(Some(&stored)), &answer(304, &other)), Outcome::AskAgain);
     let varying = fields(&[("etag", "\"1\""), ("vary", "accept-language")]);
     assert_eq!(settle(&asked(Some(&stored)), &answer(304, &varying)), Outcome::AskAgain);
+    let hiding = fields(&[
+        ("etag", "\"1\""),
+        ("cache-control", "no-store"),
+        ("connection", "cache-control"),
+    ]);
+    let hidden = settle(&asked(Some(&stored)), &answer(304, &hiding));
+    assert_eq!(hidden, Outcome::PassOn(NotShared::Forbidden(NotStorable::Malformed)));
     let unasked = settle(&asked(None), &answer(304, &same));
     assert_eq!(unasked, Outcome::PassOn(NotShared::Unexpected));
 }

@@ -158,6 +158,12 @@ pub fn is_heuristically_cacheable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
+/// Did the server fail? RFC 9110 §15: "A client that receives a response with an invalid status code
+/// SHOULD process the response as if it had a 5xx (Server Error) status code."
+pub fn is_server_error(status: StatusCode) -> bool {
+    status.as_u16() >= 500
+}
+
 fn refuse_if(refused: bool, why: NotStorable) -> Result<(), NotStorable> {
     if refused { Err(why) } else { Ok(()) }
 }
@@ -171,8 +177,8 @@ fn is_understood(status: StatusCode) -> bool {
 }
 
 /// RFC 9110 §7.6.1: "Cache-Control is never appropriate as a connection option". A response that
-/// lists such a field in `Connection` would be stored without it.
-fn hides_policy(headers: &HeaderMap) -> bool {
+/// lists such a field in `Connection` is passed on without it, and would be stored without it.
+pub fn hides_policy(headers: &HeaderMap) -> bool {
     names(headers.get_all(CONNECTION).iter())
         .any(|option| option.is_ok_and(|name| is_needed_for_reuse(&name)))
 }

@@ -18,6 +18,7 @@ use tower::Service;
 
 use super::drain::DrainWatch;
 use super::exchange::{Exchanges, Spare};
+use super::interim::Interims;
 use super::io::ClientIo;
 use super::stream::{Pieces, StreamCount, StreamExecutor};
 use crate::body::Body;
@@ -113,20 +114,22 @@ pub(super) async fn run<S>(
     let Ok(Ok(Some(protocol))) = recognised else { return };
     let broken = Arc::new(AtomicBool::new(false));
     let write_timeout = protocols.write_timeout;
-    let io = ClientIo::new(stream, prefix.freeze(), write_timeout, Arc::clone(&broken));
+    let interims = Arc::new(Interims::default());
+    let ends_broken = Arc::clone(&broken);
+    let io = ClientIo::new(stream, prefix.freeze(), write_timeout, ends_broken, interims.clone());
     let io = TokioIo::new(io);
     let services = Arc::new(Spare::new(service));
     match protocol {
         Protocol::Http1 => {
             let exchanges: Exchanges<S, Body> =
-                exchanges(services, ends, broken, &protocols, &drain);
+                exchanges(services, ends, (broken, interims), &protocols, &drain);
             let connection = protocols.http1.serve_connection(io, exchanges).with_upgrades();
             attend(connection, &drain).await;
         }
         Protocol::Http2 => {
             let count = Arc::new(StreamCount::default());
             let exchanges: Exchanges<S, Pieces> =
-                exchanges(services, ends, broken, &protocols, &drain);
+                exchanges(services, ends, (broken, interims), &protocols, &drain);
             let connection = protocols.http2(Arc::clone(&count)).serve_connection(io, exchanges);
             attend_idle(connection, &drain, &count, protocols.header_timeout).await;
         }
@@ -157,7 +160,7 @@ async fn recognise(stream: &mut TcpStream, prefix: &mut BytesMut) -> io::Result<
 fn exchanges<S: Clone, B>(
     services: Arc<Spare<S>>,
     ends: (ClientAddr, LocalAddr),
-    broken: Arc<AtomicBool>,
+    (broken, interims): (Arc<AtomicBool>, Arc<Interims>),
     protocols: &Protocols,
     drain: &DrainWatch,
 ) -> Exchanges<S, B> {
@@ -167,6 +170,7 @@ fn exchanges<S: Clone, B>(
         body_timeout: protocols.body_timeout,
         tunnels: drain.tunnels(),
         broken,
+        interims,
         content: PhantomData,
     }
 }

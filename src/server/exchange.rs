@@ -14,13 +14,18 @@ use http::{HeaderValue, Method, Request, Response, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
 use pin_project_lite::pin_project;
 use tower::Service;
 
+use super::interim::{Interims, Unanswered};
 use crate::body::Body;
 use crate::idle::Idle;
 use crate::peer::{ClientAddr, LocalAddr, Tunnels};
+
+/// RFC 9112 §4: a status that has no phrase is sent without one; hyper would make one up.
+const NO_REASON: ReasonPhrase = ReasonPhrase::from_static(b"");
 
 /// Answers the requests of one connection. `B` is how its protocol takes content.
 pub(super) struct Exchanges<S, B> {
@@ -30,6 +35,7 @@ pub(super) struct Exchanges<S, B> {
     pub(super) tunnels: Tunnels,
     /// Set when a response breaks off that only the end of the connection ends.
     pub(super) broken: Arc<AtomicBool>,
+    pub(super) interims: Arc<Interims>,
     pub(super) content: PhantomData<fn() -> B>,
 }
 
@@ -49,6 +55,11 @@ where
         if head.extensions.get::<OnUpgrade>().is_some() {
             head.extensions.insert(self.tunnels.clone());
         }
+        // RFC 9110 §15.2: "a server MUST NOT send a 1xx response to an HTTP/1.0 client".
+        let unanswered = (head.version == Version::HTTP_11).then(|| self.interims.begin());
+        if let Some(unanswered) = &unanswered {
+            head.extensions.insert(unanswered.way());
+        }
         // RFC 9112 §6.3: without chunks, content of unknown length ends with the connection.
         let broken = (head.version == Version::HTTP_10).then(|| Arc::clone(&self.broken));
         let is_head = head.method == Method::HEAD;
@@ -65,6 +76,8 @@ where
             },
             broken,
             is_head,
+            unanswered,
+            held: false,
             content: PhantomData,
         }
     }
@@ -97,6 +110,9 @@ pin_project! {
         stage: Stage<S, F>,
         broken: Option<Arc<AtomicBool>>,
         is_head: bool,
+        unanswered: Option<Unanswered>,
+        // The answer has waited for interim responses.
+        held: bool,
         content: PhantomData<fn() -> B>,
     }
 }
@@ -107,6 +123,8 @@ pin_project! {
         // Until the service is ready to be called.
         Asking { service: Option<S>, request: Option<Request<Body>> },
         Answering { #[pin] answer: F },
+        // Until the interim responses before it have been written.
+        Answered { response: Option<Response<Body>> },
     }
 }
 
@@ -120,17 +138,32 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let answer = match this.stage.as_mut().project() {
-                StageView::Answering { answer } => {
-                    return Poll::Ready(Ok(match ready!(answer.poll(cx)) {
-                        Ok(response) => {
-                            let broken = this.broken.take();
-                            let response =
-                                if *this.is_head { head_of(response) } else { response };
-                            response.map(|content| B::from(told(content, broken)))
+            let next = match this.stage.as_mut().project() {
+                StageView::Answering { answer } => match answer.poll(cx) {
+                    Poll::Ready(Ok(response)) => Stage::Answered { response: Some(response) },
+                    Poll::Ready(Err(never)) => match never {},
+                    Poll::Pending => {
+                        if let Some(unanswered) = this.unanswered {
+                            unanswered.wait(cx);
                         }
-                        Err(never) => match never {},
-                    }));
+                        return Poll::Pending;
+                    }
+                },
+                StageView::Answered { response } => {
+                    if let Some(unanswered) = this.unanswered
+                        && !unanswered.ends()
+                    {
+                        unanswered.wait(cx);
+                        if !std::mem::replace(this.held, true) {
+                            // Another turn of the connection, to its end: there it flushes.
+                            cx.waker().wake_by_ref();
+                        }
+                        return Poll::Pending;
+                    }
+                    // It is there once, and nobody polls what has been ready.
+                    let Some(response) = response.take() else { return Poll::Pending };
+                    let response = if *this.is_head { head_of(response) } else { response };
+                    return Poll::Ready(Ok(finish(response, this.broken.take())));
                 }
                 StageView::Asking { service, request } => {
                     if let Some(service) = service {
@@ -146,10 +179,10 @@ where
                     };
                     let answer = service.call(request);
                     this.services.give_back(service);
-                    answer
+                    Stage::Answering { answer }
                 }
             };
-            this.stage.set(Stage::Answering { answer });
+            this.stage.set(next);
         }
     }
 }
@@ -165,6 +198,22 @@ fn head_of(response: Response<Body>) -> Response<Body> {
         head.headers.append(CONTENT_LENGTH, HeaderValue::from(length));
     }
     Response::from_parts(head, Body::empty())
+}
+
+/// As hyper is to send it; `broken` is there if its client speaks HTTP/1.0.
+fn finish<B: From<Body>>(
+    mut response: Response<Body>,
+    broken: Option<Arc<AtomicBool>>,
+) -> Response<B> {
+    if response.status().canonical_reason().is_none() {
+        response.extensions_mut().insert(NO_REASON);
+    }
+    if broken.is_some() && response.body().size_hint().exact().is_none() {
+        // RFC 9112 §6.3: it ends with the connection, which must not be said to stay; an answer in
+        // HTTP/1.1 makes hyper say so.
+        *response.version_mut() = Version::HTTP_10;
+    }
+    response.map(|content| B::from(told(content, broken)))
 }
 
 /// `content`, setting `broken` if it breaks off.

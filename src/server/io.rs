@@ -1,5 +1,6 @@
-//! The client's socket: gives back what was read to recognise the protocol, cuts a client that
-//! takes nothing in, and closes so that the last response is not lost.
+//! The client's socket: gives back what was read to recognise the protocol, puts interim responses
+//! between what hyper writes, cuts a client that takes nothing in, and closes so that the last
+//! response is not lost.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -14,6 +15,8 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
+
+use super::interim::Interims;
 
 /// After the last response, bytes that are still on their way are read and thrown away for this
 /// long. Closing at once would answer them with a reset, which takes the response with it.
@@ -34,6 +37,9 @@ pub(super) struct ClientIo {
     state: State,
     /// A response broke off whose end only the end of the connection can tell.
     broken: Arc<AtomicBool>,
+    interims: Arc<Interims>,
+    /// What is left of an interim response that has begun to be written.
+    interim: Bytes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +60,30 @@ impl ClientIo {
         prefix: Bytes,
         write_timeout: Duration,
         broken: Arc<AtomicBool>,
+        interims: Arc<Interims>,
     ) -> Self {
-        Self { stream, prefix, write_timeout, timer: None, state: State::Moving, broken }
+        Self {
+            stream,
+            prefix,
+            write_timeout,
+            timer: None,
+            state: State::Moving,
+            broken,
+            interims,
+            interim: Bytes::new(),
+        }
+    }
+
+    /// Ends the interim response that has begun, if one has.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.interim.is_empty() {
+            let written = Pin::new(&mut self.stream).poll_write(cx, &self.interim);
+            match ready!(self.watch(cx, written))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.interim.advance(written),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn set_timer(&mut self, after: Duration) {
@@ -124,6 +152,7 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.watch(cx, written)
     }
@@ -133,6 +162,7 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.watch(cx, written)
     }
@@ -141,7 +171,16 @@ impl AsyncWrite for ClientIo {
         self.stream.is_write_vectored()
     }
 
+    /// hyper asks for this when its own buffer is empty, and only then: all that it had to say has
+    /// been written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_interim(cx))?;
+        while let Some(head) = self.interims.next() {
+            self.interim = head;
+            // The answer may have waited for this.
+            cx.waker().wake_by_ref();
+            ready!(self.poll_interim(cx))?;
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -167,5 +206,109 @@ impl AsyncWrite for ClientIo {
             }
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, StatusCode};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::super::interim::Unanswered;
+    use super::*;
+
+    const HINTS: &str = "HTTP/1.1 103 Early Hints\r\n\r\n";
+
+    /// The proxy's end of a connection over which little fits at a time, and the client's.
+    async fn connection() -> (ClientIo, Arc<Interims>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpSocket::new_v4().unwrap();
+        client.set_recv_buffer_size(4096).unwrap();
+        let client = client.connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        let stream = accepted.unwrap().0;
+        SockRef::from(&stream).set_send_buffer_size(4096).unwrap();
+        let interims = Arc::new(Interims::default());
+        let broken = Arc::default();
+        let patience = Duration::from_secs(10);
+        let io = ClientIo::new(stream, Bytes::new(), patience, broken, Arc::clone(&interims));
+        (io, interims, client.unwrap())
+    }
+
+    fn hint(exchange: &Unanswered) {
+        exchange.way().tell(StatusCode::EARLY_HINTS, HeaderMap::new());
+    }
+
+    /// Writes as much of `bytes` as fits without anybody reading, in the way that hyper does: what
+    /// is left stays with it, and it does not flush.
+    async fn write_some<'b>(io: &mut ClientIo, mut bytes: &'b [u8]) -> &'b [u8] {
+        let once = Duration::from_millis(50);
+        while let Ok(written) = tokio::time::timeout(once, io.write(bytes)).await {
+            bytes = &bytes[written.unwrap()..];
+        }
+        assert!(!bytes.is_empty(), "it all fits");
+        bytes
+    }
+
+    /// All that arrives until `io` closes, which is when `rest` has been written.
+    async fn read_while_writing(
+        mut io: ClientIo,
+        mut client: TcpStream,
+        parts: &[&[u8]],
+    ) -> String {
+        let mut all = Vec::new();
+        let write = async {
+            for part in parts {
+                io.write_all(part).await.unwrap();
+                io.flush().await.unwrap();
+            }
+            drop(io);
+        };
+        let (_, read) = tokio::join!(write, client.read_to_end(&mut all));
+        read.unwrap();
+        String::from_utf8(all).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_hyper_still_holds_of_one_answer_is_not_broken_into() {
+        let first = "1".repeat(256 * 1024);
+        let (mut io, interims, client) = connection().await;
+        drop(interims.begin());
+        let rest = write_some(&mut io, first.as_bytes()).await;
+        let mut second = interims.begin();
+        hint(&second);
+        assert!(!second.ends(), "the second answer waits");
+        let all = read_while_writing(io, client, &[rest, b"2"]).await;
+        assert!(second.ends());
+        assert!(all == format!("{first}{HINTS}2"), "after the first and before the second");
+    }
+
+    #[tokio::test]
+    async fn a_head_that_has_begun_is_ended_before_hyper_goes_on() {
+        let (mut io, interims, client) = connection().await;
+        let mut exchange = interims.begin();
+        io.flush().await.unwrap();
+        let mut headers = HeaderMap::new();
+        let large = "x".repeat(200 * 1024);
+        headers.append("x-large", large.parse().unwrap());
+        exchange.way().tell(StatusCode::EARLY_HINTS, headers);
+        let stuck = tokio::time::timeout(Duration::from_millis(50), io.flush()).await;
+        assert!(stuck.is_err(), "it all fits");
+        assert!(exchange.ends(), "all of it has begun");
+        drop(exchange);
+        let all = read_while_writing(io, client, &[b"answer"]).await;
+        assert!(all == format!("HTTP/1.1 103 Early Hints\r\nx-large: {large}\r\n\r\nanswer"));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_put_into_an_answer_that_comes_in_pieces() {
+        let (io, interims, client) = connection().await;
+        let exchange = interims.begin();
+        let way = exchange.way();
+        drop(exchange);
+        way.tell(StatusCode::EARLY_HINTS, HeaderMap::new());
+        let all = read_while_writing(io, client, &[b"head ", b"one ", b"two"]).await;
+        assert_eq!(all, "head one two");
     }
 }

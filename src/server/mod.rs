@@ -26,6 +26,7 @@ use crate::peer::{ClientAddr, LocalAddr};
 mod connection;
 mod drain;
 mod exchange;
+mod interim;
 mod io;
 mod listener;
 mod stream;
@@ -40,8 +41,9 @@ use drain::Drain;
 /// resolves; then drains: the listener is closed, clients are told to go away, requests in flight
 /// may finish within `limits.drain_timeout`, and what is left then is cut.
 ///
-/// Requests carry [`ClientAddr`] and [`LocalAddr`] in their extensions, and
-/// [`Tunnels`](crate::peer::Tunnels) if they ask for an upgrade.
+/// Requests carry [`ClientAddr`] and [`LocalAddr`] in their extensions,
+/// [`Tunnels`](crate::peer::Tunnels) if they ask for an upgrade, and
+/// [`Interim`](crate::peer::Interim) if their client understands interim responses.
 pub async fn serve<S>(
     listener: TcpListener,
     service: S,

@@ -119,6 +119,58 @@ async fn a_scheme_that_the_client_made_up_is_not_believed() {
     assert_eq!(origin.only().field("x-forwarded-proto"), ["http"]);
 }
 
+/// RFC 9110 §15.2 wants them forwarded; hyper's server cannot send them on a stream. What is lost
+/// are the interim responses, and nothing but them.
+#[tokio::test(flavor = "multi_thread")]
+async fn interim_responses_are_left_out_and_the_answer_is_intact() {
+    let origin = Origin::start(|_| {
+        vec![
+            write("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".repeat(3)),
+            write("HTTP/1.1 999 Custom\r\nContent-Length: 1\r\n\r\nx"),
+        ]
+    })
+    .await;
+    let proxy = Proxy::start(&origin);
+    let mut client = connect(&proxy).await;
+    for _ in 0..3 {
+        let response = send(&mut client, get("http://a.test/").body(empty()).unwrap()).await;
+        assert_eq!(response.status(), 999);
+        assert!(!response.headers().contains_key("link"));
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "x");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_of_a_response_arrive_and_those_of_a_request_do_not() {
+    let origin = Origin::start(|_| {
+        vec![write(
+            "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n\
+             5\r\nhello\r\n0\r\nX-Sum: 42\r\nSet-Cookie: a=b\r\n\r\n",
+        )]
+    })
+    .await;
+    let proxy = Proxy::start(&origin);
+    let stream = TcpStream::connect(proxy.address).await.unwrap();
+    let (mut client, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let trailers = http::HeaderMap::from_iter([(
+        http::HeaderName::from_static("x-forwarded-for"),
+        http::HeaderValue::from_static("192.0.2.1"),
+    )]);
+    let trailers = std::future::ready(Some(Ok(trailers)));
+    let content = Full::new(Bytes::from("sent")).with_trailers(trailers);
+    let request = Request::post("http://a.test/").header("te", "trailers").body(content).unwrap();
+    let response = client.send_request(request).await.unwrap();
+    let content = response.into_body().collect().await.unwrap();
+    let trailers = content.trailers().unwrap();
+    assert_eq!((trailers.len(), &trailers["x-sum"]), (1, &"42".parse().unwrap()));
+    assert_eq!(content.to_bytes(), "hello");
+    let seen = origin.only();
+    assert_eq!(seen.content, b"sent");
+    assert_eq!(seen.field("x-forwarded-for"), ["127.0.0.1"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preface_that_stops_half_way_is_cut() {
     let origin = Origin::start(|_| ok("x")).await;

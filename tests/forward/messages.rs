@@ -246,6 +246,72 @@ async fn a_client_of_1_0_gets_an_answer_that_ends_with_its_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_status_that_http_has_not_comes_through_as_it_is() {
+    let origin = Origin::start(|r| {
+        let status = r.line().split('/').nth(1).unwrap_or_default()[..3].to_owned();
+        vec![write(format!("HTTP/1.1 {status} Custom\r\nContent-Length: 1\r\n\r\nx"))]
+    })
+    .await;
+    let proxy = Proxy::start(&origin);
+    let mut client = proxy.connect().await;
+    for status in [599, 600, 999, 299, 200] {
+        client.send(format!("GET /{status} HTTP/1.1\r\nHost: a.test\r\n\r\n")).await;
+        let reply = client.reply().await;
+        assert_eq!((reply.status, reply.text().as_str()), (status, "x"), "{reply:?}");
+        let line = reply.head.lines().next().unwrap();
+        let expected =
+            if status == 200 { "HTTP/1.1 200 OK" } else { &*format!("HTTP/1.1 {status} ") };
+        assert_eq!(line, expected);
+    }
+    assert_eq!(origin.connections(), 1, "kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_of_many_lines_comes_through_and_one_without_end_does_not() {
+    let origin = Origin::start(|r| {
+        let lines: usize = r.line().split(['/', ' ']).nth(2).unwrap().parse().unwrap();
+        // One of them is Content-Length.
+        let fields: String = (1..lines).map(|n| format!("X-{n}: {n}\r\n")).collect();
+        vec![write(format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 1\r\n\r\nx"))]
+    })
+    .await;
+    let proxy = Proxy::start(&origin);
+    for (lines, status) in [(100, 200), (101, 200), (256, 200), (257, 502), (3000, 502)] {
+        let reply = proxy.get(&format!("/{lines}")).await;
+        assert_eq!(reply.status, status, "{lines}");
+        if status == 200 {
+            assert_eq!(reply.field(&format!("x-{}", lines - 1)), [(lines - 1).to_string()]);
+        } else {
+            assert_eq!(reply.problem()["fault"], "origin-malformed");
+        }
+    }
+}
+
+/// RFC 9110 §7.6.1, whatever the origin means by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_origin_lists_as_its_connections_is_taken_out_whatever_it_is() {
+    let origin = Origin::start(|_| {
+        vec![write(
+            "HTTP/1.1 200 OK\r\nConnection: cache-control, Set-Cookie, content-length, x-end\r\n\
+             Cache-Control: no-store\r\nSet-Cookie: a=b\r\nVary: x\r\nContent-Length: 5\r\n\r\nhello",
+        )]
+    })
+    .await;
+    let proxy = Proxy::start(&origin);
+    let mut client = proxy.connect().await;
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+        let reply = client.reply().await;
+        assert_eq!((reply.status, reply.text().as_str()), (200, "hello"), "{reply:?}");
+        for name in ["connection", "cache-control", "set-cookie"] {
+            assert!(reply.field(name).is_empty(), "{name} in {}", reply.head);
+        }
+        assert_eq!(reply.field("vary"), ["x"]);
+        assert_eq!(reply.field("content-length"), ["5"], "framing is of our own making");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_answer_to_head_keeps_its_length_and_has_no_content() {
     let origin =
         Origin::start(|_| vec![write("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n")]).await;

@@ -52,6 +52,48 @@ async fn trailers_pass_to_who_takes_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn trailers_that_concern_a_connection_or_decide_on_the_message_stay_behind() {
+    let origin = Origin::start(|_| {
+        vec![write(
+            "HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nTrailer: X-Hop, X-Sum, Vary, Surrogate-Key\r\n\
+             Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Hop: 1\r\nX-Sum: 2\r\nVary: x\r\n\
+             Surrogate-Key: a\r\n\r\n",
+        )]
+    })
+    .await;
+    let proxy = Proxy::start(&origin);
+    let reply = proxy
+        .tell("GET / HTTP/1.1\r\nHost: a.test\r\nTE: trailers\r\nConnection: te\r\n\r\n")
+        .await;
+    assert!(reply.whole);
+    assert_eq!(reply.text(), "5\r\nhello\r\n0\r\nx-sum: 2\r\n\r\n");
+}
+
+/// RFC 9112 §7.1.2: a recipient "MAY selectively retain or discard the received trailer fields".
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_of_a_request_are_discarded_and_its_content_arrives() {
+    let origin = Origin::start(|_| ok("stored")).await;
+    let proxy = Proxy::start(&origin);
+    let mut client = proxy.connect().await;
+    for _ in 0..2 {
+        client
+            .send(
+                "POST / HTTP/1.1\r\nHost: a.test\r\nTrailer: X-Sum, X-Forwarded-For\r\n\
+                 Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 1\r\n\
+                 X-Forwarded-For: 192.0.2.1\r\nContent-Length: 7\r\n\r\n",
+            )
+            .await;
+        assert_eq!(client.reply().await.status, 200);
+        // The origin of these tests takes nothing but an empty line behind the last chunk.
+        let received = origin.received();
+        let seen = received.last().unwrap();
+        assert_eq!(seen.content, b"hello");
+        assert!(seen.field("trailer").is_empty() && seen.field("x-sum").is_empty());
+    }
+    assert_eq!((origin.connections(), origin.broken()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_asks_first_is_told_to_continue() {
     let origin = Origin::start(|_| ok("stored")).await;
     let proxy = Proxy::start(&origin);

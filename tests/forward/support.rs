@@ -333,7 +333,7 @@ impl Proxy {
     }
 
     pub(super) async fn connect(&self) -> Client {
-        Client { stream: TcpStream::connect(self.address).await.unwrap(), buffer: Vec::new() }
+        Client::on(TcpStream::connect(self.address).await.unwrap())
     }
 
     /// Sends `bytes` on a connection of their own and returns the one response to them.
@@ -379,6 +379,10 @@ pub(super) struct Client {
 }
 
 impl Client {
+    pub(super) const fn on(stream: TcpStream) -> Self {
+        Self { stream, buffer: Vec::new() }
+    }
+
     pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // The proxy may refuse and close before all is written.
         let _ = self.stream.write_all(bytes.as_ref()).await;

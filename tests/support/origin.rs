@@ -577,13 +577,25 @@ pub(crate) struct RawOrigin {
 
 impl RawOrigin {
     pub(crate) async fn sending(bytes: &'static [u8]) -> Self {
+        let open = Gate::closed();
+        open.open();
+        Self::sending_in_two(bytes, &open, b"").await
+    }
+
+    /// The same, but for `rest`, which it sends once the gate is open.
+    pub(crate) async fn sending_in_two(
+        bytes: &'static [u8],
+        gate: &Gate,
+        rest: &'static [u8],
+    ) -> Self {
+        let gate = gate.clone();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let answered = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&answered);
         let server = tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
-                let counted = Arc::clone(&counted);
+                let (counted, gate) = (Arc::clone(&counted), gate.clone());
                 tokio::spawn(async move {
                     let mut head = Vec::new();
                     let mut buffer = [0; 1024];
@@ -595,6 +607,8 @@ impl RawOrigin {
                     }
                     counted.fetch_add(1, Ordering::Relaxed);
                     let _ = stream.write_all(bytes).await;
+                    gate.passed().await;
+                    let _ = stream.write_all(rest).await;
                     let _ = stream.shutdown().await;
                 });
             }

@@ -12,6 +12,7 @@ use crate::config::{RequestDirectives, Route};
 use crate::key::{Key, Place, query, tags, url};
 use crate::ledger::Position;
 use crate::ledger::name::Belongs;
+use crate::peer::Interim;
 use crate::semantics::range::{self, Field, Ranges};
 use crate::semantics::reuse::Demands;
 use crate::semantics::{validation, vary};
@@ -101,6 +102,9 @@ impl Asked {
         let mut headers = self.headers.clone();
         headers.remove(CACHE_CONTROL);
         headers.remove(PRAGMA);
+        // Nobody waits for it: interim responses to it are nobody's.
+        let mut extensions = self.extensions.clone();
+        extensions.remove::<Interim>();
         Self {
             route: Arc::clone(&self.route),
             captures: self.captures.clone(),
@@ -108,7 +112,7 @@ impl Asked {
             uri: self.uri.clone(),
             url: self.url.clone(),
             headers,
-            extensions: self.extensions.clone(),
+            extensions,
             key: self.key.clone(),
             demands: Demands::default(),
             ranges: None,

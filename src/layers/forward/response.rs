@@ -29,16 +29,10 @@ pub(super) fn finish(
     if headers.keys().any(hop::is_hop_by_hop) {
         let options = hop::connection_options(headers)
             .ok_or(OriginFault::Malformed("its Connection field is malformed"))?;
-        // RFC 9110 §7.6.1: fields for all recipients must not be listed; we need these ourselves.
-        let needed = |name: &http::HeaderName| {
-            *name == http::header::CONTENT_LENGTH
-                || *name == http::header::CACHE_CONTROL
-                || *name == http::header::SET_COOKIE
-                || *name == http::header::VARY
-        };
-        if options.iter().any(needed) {
-            return Err(OriginFault::Malformed("it lists an end-to-end field as hop-by-hop").into());
-        }
+        // RFC 9110 §7.6.1: "for each connection-option in this field, remove any header or trailer
+        // field(s) from the message with the same name". A sender "MUST NOT send a connection option
+        // corresponding to a field that is intended for all recipients"; one that does is taken at
+        // its word, and what it sent is stored by nobody (`semantics::storable`).
         hop::strip(headers, &options);
     }
     debug_assert!(!headers.contains_key(CONNECTION));
