@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | 9110 | §5.6 lists, tokens, quoted strings, dates; §7.6.1 hop-by-hop; §8.8.3 entity tags | [`fields`] |
 //! | 9111 | §5.2 Cache-Control; 5861 §3, §4 and 8246 as directives | [`cache_control`] |
-//! | 9213 | which of several fields applies (dictionaries: 9651 §4.2) | [`targeted`] |
+//! | 9651 | §4.2 structured fields | [`structured`] |
+//! | 9213 | which of several fields applies | [`targeted`] |
 //! | 9111 | §3, §3.5 may it be stored | [`storable`] |
 //! | 9111 | §3.1 what of it is stored | [`stored`] |
 //! | 9111 | §4.2.3 age, §5.1 | [`age`] |
@@ -19,6 +20,7 @@
 pub mod cache_control;
 pub mod fields;
 mod lists;
+pub mod structured;
 pub mod targeted;
 
 pub mod storable;
