@@ -11,6 +11,7 @@
 //! | `pass.rs` | what is none of the cache's business, and does it come through unharmed? |
 //! | `whole.rs` | is a response that is cut, endless or too large ever stored? |
 //! | `write.rs` | what does a write throw away, and when? |
+//! | `groups.rs` | which entries does an origin's word on a group reach? |
 //! | `race.rs` | can anything bring back what a finished write has replaced? |
 //! | `purge.rs` | does each kind of purge reach what it names, and nothing else? |
 //! | `tags.rs` | where do tags come from? |
@@ -32,6 +33,8 @@ mod collapse;
 mod drain;
 #[path = "proxy/errors.rs"]
 mod errors;
+#[path = "proxy/groups.rs"]
+mod groups;
 #[path = "proxy/hit.rs"]
 mod hit;
 #[path = "proxy/key.rs"]

@@ -33,6 +33,7 @@ use http::header::{COOKIE, HeaderMap, HeaderName};
 use crate::config::KeyRules;
 use crate::ledger::Position;
 
+pub mod groups;
 pub mod purge;
 pub mod query;
 pub mod tags;

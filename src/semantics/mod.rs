@@ -15,6 +15,7 @@
 //! | 9111 | §4.3, §3.2 asking whether it still stands | [`validation`] |
 //! | 9110 | §13, §15.4.5 a client's own conditions | [`conditional`] |
 //! | 9111 | §4.4 what an unsafe method throws away | [`invalidation`] |
+//! | 9875 | groups that are invalidated together | [`groups`] |
 //! | 9211 | what is said about it all | [`cache_status`] |
 
 pub mod cache_control;
@@ -36,6 +37,7 @@ pub mod vary;
 pub mod conditional;
 pub mod validation;
 
+pub mod groups;
 pub mod invalidation;
 
 pub mod cache_status;

@@ -78,7 +78,7 @@ impl Asked {
     pub fn belongs(&self) -> Belongs {
         let tags =
             tags::from_templates(&self.route.tags, &self.captures, None, self.route.max_tags);
-        Belongs::of(&self.key.namespace, &self.url, &tags.unwrap_or_default())
+        Belongs::of(&self.key.namespace, &self.url, &tags.unwrap_or_default(), &[""; 0])
     }
 
     /// True if it carries credentials that are not part of its key: what comes back is most likely

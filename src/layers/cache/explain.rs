@@ -139,6 +139,7 @@ fn found(entry: &Arc<Entry>, standing: Standing, now: Timestamp) -> Value {
         "stale_if_error_ends_in": left(times.error_until),
         "kept_for": left(times.keep_until),
         "tags": entry.tags,
+        "groups": entry.groups,
         "as_of": entry.as_of.to_string(),
         "standing": standing_word(standing),
         "origin_took_ms": u64::try_from(entry.fill_time.as_millis()).unwrap_or(u64::MAX),

@@ -315,7 +315,7 @@ impl<S: Origin> Fill<S> {
     /// 304: what we have still stands.
     async fn renew(mut self, headers: &HeaderMap, times: Times, moment: Moment, held: lease::Held) {
         let Some(stale) = self.stale.clone() else { return };
-        let Ok(told) = tags::from_headers(headers, self.asked.route.max_tags) else {
+        let Ok(told) = self.recipe().told(headers) else {
             self.unconditional = true;
             Box::pin(self.fetch(held)).await;
             return;

@@ -82,7 +82,10 @@ fn the_lists_of_the_rfc_are_read() {
     for (text, rewritten) in [
         ("sugar, tea, rum", "sugar, tea, rum"),
         ("sugar,tea ,\trum", "sugar, tea, rum"),
-        (r#"("foo" "bar"), ("baz"), ("bat" "one"), ()"#, r#"("foo" "bar"), ("baz"), ("bat" "one"), ()"#),
+        (
+            r#"("foo" "bar"), ("baz"), ("bat" "one"), ()"#,
+            r#"("foo" "bar"), ("baz"), ("bat" "one"), ()"#,
+        ),
         (
             r#"("foo"; a=1;b=2);lvl=5, ("bar" "baz");lvl=1"#,
             r#"("foo";a=1;b=2);lvl=5, ("bar" "baz");lvl=1"#,
@@ -98,7 +101,10 @@ fn the_lists_of_the_rfc_are_read() {
     ] {
         assert_eq!(rewritten_list(text).as_deref(), Some(rewritten), "{text}");
     }
-    for text in ["a,", ",a", "a,,b", "a b", "(a", "a)", "(a,b)", "((a))", "(a\tb)", "a;", "a; =1", "é", "\ta"] {
+    for text in [
+        "a,", ",a", "a,,b", "a b", "(a", "a)", "(a,b)", "((a))", "(a\tb)", "a;", "a; =1", "é",
+        "\ta",
+    ] {
         assert_eq!(list(text), None, "{text}");
     }
 }
@@ -159,10 +165,42 @@ fn the_items_of_the_rfc_are_read() {
     let Some(foo) = item("5; foo=bar") else { panic!("§3.3: an item with a parameter") };
     assert_eq!(foo.parameters, [("foo", BareItem::Token("bar"))]);
     for text in [
-        "", "-", "--1", "1234567890123456", "1.", "1.2345", "1234567890123.1", ".5", "+1", "1e3",
-        "\"a", "\"\\a\"", "\"\t\"", "\"\u{fc}\"", "'a'", ":a:", ":aGk==:", ":a=Gk:", ":aGk*:", ":aGk",
-        "====", ":====:", "?2", "?", "?true", "@1.5", "@", "@a", "%\"%C3%BC\"", "%\"%ff\"", "%\"%c\"",
-        "%a", "%\"a", "a, b", "1 2", "(1)",
+        "",
+        "-",
+        "--1",
+        "1234567890123456",
+        "1.",
+        "1.2345",
+        "1234567890123.1",
+        ".5",
+        "+1",
+        "1e3",
+        "\"a",
+        "\"\\a\"",
+        "\"\t\"",
+        "\"\u{fc}\"",
+        "'a'",
+        ":a:",
+        ":aGk==:",
+        ":a=Gk:",
+        ":aGk*:",
+        ":aGk",
+        "====",
+        ":====:",
+        "?2",
+        "?",
+        "?true",
+        "@1.5",
+        "@",
+        "@a",
+        "%\"%C3%BC\"",
+        "%\"%ff\"",
+        "%\"%c\"",
+        "%a",
+        "%\"a",
+        "a, b",
+        "1 2",
+        "(1)",
     ] {
         assert_eq!(item(text), None, "{text}");
     }
