@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `hit.rs` | what is served from the store, and what does it say about itself? |
 //! | `key.rs` | when are two requests the same? |
+//! | `no_vary_search.rs` | which queries does an origin declare to be the same? |
 //! | `stale.rs` | what happens past the soft expiry, past the hard one, and when the origin fails? |
 //! | `collapse.rs` | how often is the origin asked when many ask at once, and who gets what? |
 //! | `vary.rs` | does everybody get the variant that is meant for them? |
@@ -41,6 +42,8 @@ mod hit;
 mod key;
 #[path = "proxy/limits.rs"]
 mod limits;
+#[path = "proxy/no_vary_search.rs"]
+mod no_vary_search;
 #[path = "proxy/pass.rs"]
 mod pass;
 #[path = "proxy/purge.rs"]

@@ -7,7 +7,8 @@
 //! primary  ::= r route  n namespace  @ version  s scheme  a authority  p path  [q query]
 //!              (H field-name (h line)*)*       configured request fields, in configured order
 //!              (C cookie-name (c rest)*)*      configured cookies, in configured order
-//! variant  ::= primary (V field-name [v value])*
+//! by rule  ::= primary N rule                 the query as the rule leaves it: [`search`]
+//! variant  ::= (primary | by rule) (V field-name [v value])*
 //! ```
 //!
 //! | two requests that differ in | share a key? |
@@ -36,6 +37,7 @@ use crate::ledger::Position;
 pub mod groups;
 pub mod purge;
 pub mod query;
+pub mod search;
 pub mod tags;
 #[cfg(test)]
 mod tests;
@@ -215,6 +217,7 @@ enum Kind {
     CookieRest = b'c',
     Vary = b'V',
     VaryValue = b'v',
+    NoVarySearch = b'N',
 }
 
 /// First byte of every key. A new way to write keys takes a new one, and finds none of the old

@@ -12,6 +12,7 @@
 //! | 9111 | §4.2, §4.2.1, §4.2.4, §5.3 lifetime and after; 5861 | [`freshness`] |
 //! | 9111 | §5.2.1, §5.4 what a request asks of a cache | [`reuse`] |
 //! | 9111 | §4.1 secondary keys | [`vary`] |
+//! | draft | which query parameters count (No-Vary-Search) | [`no_vary_search`] |
 //! | 9111 | §4.3, §3.2 asking whether it still stands | [`validation`] |
 //! | 9110 | §13, §15.4.5 a client's own conditions | [`conditional`] |
 //! | 9111 | §4.4 what an unsafe method throws away | [`invalidation`] |
@@ -31,6 +32,7 @@ pub mod age;
 pub mod freshness;
 pub mod time;
 
+pub mod no_vary_search;
 pub mod reuse;
 pub mod vary;
 

@@ -9,7 +9,7 @@ use crate::support::wait::eventually;
 const KEEPS: &str = "soft_ttl = \"1h\"";
 
 /// An origin whose paths answer how often they were asked, each in its groups.
-async fn grouped(paths: &[(&'static str, &'static str)]) -> World {
+async fn grouped(paths: &'static [(&str, &str)]) -> World {
     let world = World::with(KEEPS).await;
     for (path, groups) in paths {
         world

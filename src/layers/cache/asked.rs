@@ -12,11 +12,12 @@ use crate::config::captures::Captures;
 use crate::key::{Key, Place, query, tags, url};
 use crate::ledger::Position;
 use crate::ledger::name::Belongs;
+use crate::semantics::no_vary_search::Rule;
 use crate::semantics::reuse::Demands;
 use crate::semantics::{validation, vary};
 
 /// A request that is ours to cache.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Asked {
     /// Its route, and what the route's path captured.
     pub route: Arc<Route>,
@@ -34,6 +35,8 @@ pub struct Asked {
     pub extensions: Extensions,
     /// Where its response, or the list of its variants, is.
     pub key: Key,
+    /// The rule that this key was made by, and the key without one.
+    by_rule: Option<(Arc<Rule>, Key)>,
     /// What its own directives ask.
     pub demands: Demands,
 }
@@ -65,8 +68,28 @@ impl Asked {
             headers: parts.headers,
             extensions: parts.extensions,
             key,
+            by_rule: None,
             demands,
         }
+    }
+
+    /// The same request, keyed by what this rule leaves of its query. The origin is asked with all
+    /// of it, and its entry's URL has all of it.
+    pub fn by_rule(mut self, rule: Option<Arc<Rule>>) -> Self {
+        if let Some((_, plain)) = self.by_rule.take() {
+            self.key = plain;
+        }
+        if let Some(rule) = rule
+            && let Some(key) = self.key.by_rule(&rule, self.uri.query())
+        {
+            self.by_rule = Some((rule, std::mem::replace(&mut self.key, key)));
+        }
+        self
+    }
+
+    /// The rule that its key was made by.
+    pub fn rule(&self) -> Option<&Rule> {
+        self.by_rule.as_ref().map(|(rule, _)| &**rule)
     }
 
     /// The key of the variant that this request selects.
@@ -101,6 +124,7 @@ impl Asked {
             headers,
             extensions: self.extensions.clone(),
             key: self.key.clone(),
+            by_rule: self.by_rule.clone(),
             demands: Demands::default(),
         }
     }

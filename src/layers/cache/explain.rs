@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Means;
 use super::asked::Asked;
 use super::lookup::{self, Looked, Shared};
+use super::searches;
 use crate::config::matcher::Match;
 use crate::key::url;
 use crate::ledger::Standing;
@@ -69,7 +70,8 @@ fn asked(
     parts.uri = uri.clone();
     parts.headers = headers;
     let tags = means.stamp(&route);
-    Asked::new(route, captures, parts, tags, |namespace| means.ledger.version(namespace))
+    let version = |namespace: &str| means.ledger.version(namespace);
+    searches::keyed(means, Asked::new(route, captures, parts, tags, version))
 }
 
 async fn look(means: &Means, asked: &Asked) -> Looked {
