@@ -145,6 +145,12 @@ impl Belongs {
         Self { names: names.into(), place: place.into(), path_at: path_at.min(end) }
     }
 
+    /// The same entry asked for by another URL of its path: an invalidation of either reaches it.
+    pub fn and(&self, other: &Self) -> Self {
+        let names = self.names.iter().chain(&other.names).copied().collect();
+        Self { names, ..self.clone() }
+    }
+
     /// The path without the host.
     pub fn path(&self) -> &str {
         &self.place[self.path_at..]

@@ -220,6 +220,4 @@ async fn an_operator_can_purge_a_group() {
     let receipt = world.larder.purge(json!({ "group": format!("//{host}/two") })).await;
     assert_eq!(receipt.status, 200, "{}", receipt.text());
     assert_eq!(gone(&world, &PATHS).await, ["/b", "/c"]);
-    let refused = world.larder.purge(json!({ "group": "two" })).await;
-    assert_eq!(refused.status, 400, "{}", refused.text());
 }
