@@ -126,3 +126,27 @@ async fn an_invalidated_group_is_gone_in_every_process() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_process_found_to_be_the_same_query_is_a_hit_in_the_other() {
+    let fleet = Fleet::of(2, "soft_ttl = \"1h\"\nno_vary_search = true").await;
+    fleet
+        .origin
+        .on("/s")
+        .answers(|asked| ok(asked.before.to_string()).header("no-vary-search", "params=(\"a\")"));
+    for of in 0..2 {
+        // Each learns the rule by a miss of its own.
+        fleet.warm(of, &format!("/s?q={of}")).await;
+    }
+    let stored = fleet.warm(0, "/s?a=1").await.text();
+    eventually("the other has it from Valkey", async || {
+        let reply = fleet.client(1).get("/s?a=2").await;
+        reply.is_hit() && reply.text() == stored
+    })
+    .await;
+    fleet.larders[0].purge(json!({ "url": "/s?a=3" })).await;
+    within(Duration::from_secs(1), "the purge of any of its URLs counts there", async || {
+        fleet.larders[1].verdict("/s?a=3").await != "serve"
+    })
+    .await;
+}

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::World;
-use crate::support::origin::{Answer, ok, status};
+use crate::support::origin::{Answer, Gate, ok, status};
 use crate::support::wait::eventually;
 
 const KEEPS: &str = "soft_ttl = \"1h\"";
@@ -123,6 +123,33 @@ async fn a_group_is_of_one_origin() {
     for (host, reached) in hosts.into_iter().zip([false, true, false]) {
         assert_eq!(ask(host).await.is_forwarded(), reached, "{host}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_asked_for_before_its_group_was_invalidated_is_not_kept() {
+    let world = World::with(KEEPS).await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    world.origin.when("GET", "/a").answers(move |asked| {
+        let answer = ok(asked.before.to_string()).header("cache-groups", "\"one\"");
+        if asked.before == 0 { answer.after(&held) } else { answer }
+    });
+    let client = world.larder.client();
+    let slow = tokio::spawn(async move { client.get("/a").await });
+    eventually("it is with the origin", async || world.origin.saw("/a") == 1).await;
+    world.origin.when("POST", "/vote").replies(invalidating(status(204), "\"one\""));
+    world.client.asks("POST", "/vote").send().await;
+    // Who asks after the write waits with those who asked before it, until the groups are known.
+    let client = world.larder.client();
+    let late = tokio::spawn(async move { client.get("/a").await });
+    eventually("it waits", async || {
+        world.larder.metrics().await.sum("larder_collapsed_waiters_total", &[]) >= 1.0
+    })
+    .await;
+    gate.open();
+    slow.await.unwrap().expect(200, "0");
+    late.await.unwrap().expect(200, "1");
+    world.warm("/a").await.expect(200, "1");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,7 +36,7 @@ pub struct Asked {
     /// Where its response, or the list of its variants, is.
     pub key: Key,
     /// The rule that this key was made by, and the key without one.
-    by_rule: Option<(Arc<Rule>, Key)>,
+    by_rule: Option<Box<(Arc<Rule>, Key)>>,
     /// What its own directives ask.
     pub demands: Demands,
 }
@@ -76,20 +76,20 @@ impl Asked {
     /// The same request, keyed by what this rule leaves of its query. The origin is asked with all
     /// of it, and its entry's URL has all of it.
     pub fn by_rule(mut self, rule: Option<Arc<Rule>>) -> Self {
-        if let Some((_, plain)) = self.by_rule.take() {
-            self.key = plain;
+        if let Some(by_rule) = self.by_rule.take() {
+            self.key = by_rule.1;
         }
         if let Some(rule) = rule
             && let Some(key) = self.key.by_rule(&rule, self.uri.query())
         {
-            self.by_rule = Some((rule, std::mem::replace(&mut self.key, key)));
+            self.by_rule = Some(Box::new((rule, std::mem::replace(&mut self.key, key))));
         }
         self
     }
 
     /// The rule that its key was made by.
     pub fn rule(&self) -> Option<&Rule> {
-        self.by_rule.as_ref().map(|(rule, _)| &**rule)
+        self.by_rule.as_ref().map(|by_rule| &*by_rule.0)
     }
 
     /// The key of the variant that this request selects.
