@@ -133,7 +133,7 @@ async fn write(ledger: &LedgerHandle, text: &str) -> Receipt {
 }
 
 fn product() -> Belongs {
-    Belongs::of("catalog/products", "//shop.test/products/7", &["product:7"])
+    Belongs::of("catalog/products", "//shop.test/products/7", &["product:7"], &[""; 0])
 }
 
 /// What an entry is worth that nobody has vouched for lately.

@@ -6,6 +6,7 @@
 //! | `hit.rs` | what is served from the store, and what does it say about itself? |
 //! | `head.rs` | what does a HEAD get, and what does the cache learn from its answer? |
 //! | `key.rs` | when are two requests the same? |
+//! | `no_vary_search.rs` | which queries does an origin declare to be the same? |
 //! | `stale.rs` | what happens past the soft expiry, past the hard one, and when the origin fails? |
 //! | `collapse.rs` | how often is the origin asked when many ask at once, and who gets what? |
 //! | `vary.rs` | does everybody get the variant that is meant for them? |
@@ -16,6 +17,7 @@
 //! | `interim.rs` | who is told of 1xx responses, and what odd heads may be stored? |
 //! | `write.rs` | what does a write throw away, and when? |
 //! | `represent.rs` | when does the answer to a write become what a GET gets, and when never? |
+//! | `groups.rs` | which entries does an origin's word on a group reach? |
 //! | `race.rs` | can anything bring back what a finished write has replaced? |
 //! | `policy.rs` | which rules of RFC 9111 can be turned, and what do they do both ways? |
 //! | `purge.rs` | does each kind of purge reach what it names, and nothing else? |
@@ -38,6 +40,8 @@ mod collapse;
 mod drain;
 #[path = "proxy/errors.rs"]
 mod errors;
+#[path = "proxy/groups.rs"]
+mod groups;
 #[path = "proxy/head.rs"]
 mod head;
 #[path = "proxy/hit.rs"]
@@ -48,6 +52,8 @@ mod interim;
 mod key;
 #[path = "proxy/limits.rs"]
 mod limits;
+#[path = "proxy/no_vary_search.rs"]
+mod no_vary_search;
 #[path = "proxy/parts.rs"]
 mod parts;
 #[path = "proxy/pass.rs"]

@@ -131,6 +131,7 @@ impl Switchboard {
         match name {
             Name::Path(text) => Name::Path(moved(&text).unwrap_or(text)),
             Name::Prefix(text) => Name::Prefix(moved(&text).unwrap_or(text)),
+            Name::Group(text) => Name::Group(moved(&text).unwrap_or(text)),
             other => other,
         }
     }

@@ -89,9 +89,10 @@ fn question(command: &Ask) -> (Question, &Admin) {
 }
 
 fn purge_of(purge: &Purge) -> Value {
-    let Target { url, path, prefix, tag, namespace, all } = &purge.target;
+    let Target { url, path, prefix, tag, namespace, group, all } = &purge.target;
     let mut content = Map::new();
-    let texts = [("url", url), ("path", path), ("prefix", prefix), ("namespace", namespace)];
+    let places = [("url", url), ("path", path), ("prefix", prefix)];
+    let texts = places.into_iter().chain([("namespace", namespace), ("group", group)]);
     for (name, text) in texts {
         content.extend(text.iter().map(|text| (name.to_owned(), json!(text))));
     }
@@ -260,6 +261,7 @@ mod tests {
             (Target { path: text("/a"), ..Target::default() }, json!({"path": "/a"})),
             (Target { prefix: text("/a/"), ..Target::default() }, json!({"prefix": "/a/"})),
             (Target { namespace: text("a/b"), ..Target::default() }, json!({"namespace": "a/b"})),
+            (Target { group: text("//h/a"), ..Target::default() }, json!({"group": "//h/a"})),
             (Target { tag: vec!["a".into()], ..Target::default() }, json!({"tag": "a"})),
             (
                 Target { tag: vec!["a".into(), "b".into()], ..Target::default() },

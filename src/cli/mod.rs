@@ -238,6 +238,9 @@ pub struct Target {
     /// A namespace and all below it
     #[arg(long, value_name = "NAME")]
     pub namespace: Option<String>,
+    /// A group that the origin named in Cache-Groups: //host/group
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<String>,
     /// Everything
     #[arg(long)]
     pub all: bool,

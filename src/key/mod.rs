@@ -7,8 +7,9 @@
 //! primary  ::= r route  n namespace  @ version  s scheme  a authority  p path  [q query]
 //!              (H field-name (h line)*)*       configured request fields, in configured order
 //!              (C cookie-name (c rest)*)*      configured cookies, in configured order
-//! parts    ::= primary P                         where parts of the response are, not the whole
-//! variant  ::= (primary | parts) (V field-name [v value])*
+//! by rule  ::= primary N rule                    the query as the rule leaves it: [`search`]
+//! parts    ::= (primary | by rule) P             where parts of the response are, not the whole
+//! variant  ::= (primary | by rule | parts) (V field-name [v value])*
 //! ```
 //!
 //! | two requests that differ in | share a key? |
@@ -35,8 +36,10 @@ use http::header::{COOKIE, HeaderMap, HeaderName};
 use crate::config::KeyRules;
 use crate::ledger::Position;
 
+pub mod groups;
 pub mod purge;
 pub mod query;
+pub mod search;
 pub mod tags;
 #[cfg(test)]
 mod tests;
@@ -225,6 +228,7 @@ enum Kind {
     Parts = b'P',
     Vary = b'V',
     VaryValue = b'v',
+    NoVarySearch = b'N',
 }
 
 /// First byte of every key. A new way to write keys takes a new one, and finds none of the old

@@ -7,6 +7,7 @@
 //! | `prefix` | all paths that start so | `/p`, or `//host/p` |
 //! | `tag`, `tags` | entries that carry it | any text that may be a tag |
 //! | `namespace` | a namespace and all below it | `catalog/products` |
+//! | `group` | entries of a host that belong to it (RFC 9875) | `//host/group` |
 //! | `all` | everything | `true` |
 //!
 //! Several may stand side by side, at least one must. A name that no entry could ever have is
@@ -20,6 +21,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::tags::{self, TagFault};
 use crate::ledger::name::Name;
+use crate::semantics::groups::MAX_GROUP;
 
 /// Most names in one purge; each is kept by every process for as long as entries live.
 pub const MAX_NAMES: usize = 1_000;
@@ -40,6 +42,8 @@ pub struct PurgeRequest {
     pub tags: Vec<String>,
     /// A namespace and all below it.
     pub namespace: Option<String>,
+    /// A group of one origin.
+    pub group: Option<String>,
     /// Everything.
     pub all: bool,
     /// What becomes of the entries.
@@ -79,7 +83,7 @@ pub enum Wait {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PurgeError {
     /// No target at all.
-    #[error("nothing is named: give one of url, path, prefix, tag, tags, namespace, all")]
+    #[error("nothing is named: give one of url, path, prefix, tag, tags, namespace, group, all")]
     Nothing,
     /// More than [`MAX_NAMES`].
     #[error("{0} names are more than the {MAX_NAMES} that one purge may have: send several purges")]
@@ -122,6 +126,9 @@ pub enum PurgeError {
     /// Not a namespace that an entry could live under.
     #[error("namespace: expected names joined by /, none at the ends, found {0:?}")]
     Namespace(String),
+    /// Not a group that an entry could belong to.
+    #[error("group: expected //host/group, the group in printable ASCII, found {0:?}")]
+    Group(String),
     /// A hard purge that is spread.
     #[error("spread: a hard purge is immediate; use mode \"soft\"")]
     Spread,
@@ -161,6 +168,9 @@ impl PurgeRequest {
         if let Some(namespace) = &self.namespace {
             names.push(namespace_name(namespace)?);
         }
+        if let Some(group) = &self.group {
+            names.push(group_name(group)?);
+        }
         if self.all {
             names.push(Name::All);
         }
@@ -184,6 +194,19 @@ fn namespace_name(text: &str) -> Result<Name, PurgeError> {
         && !text.ends_with('/')
         && !text.chars().any(char::is_control);
     if is_fit { Ok(Name::Namespace(text.into())) } else { Err(PurgeError::Namespace(text.into())) }
+}
+
+/// Everything behind the host's slash is the group, octet for octet.
+fn group_name(text: &str) -> Result<Name, PurgeError> {
+    let not_one = || PurgeError::Group(text.into());
+    let place = text.strip_prefix("//").and_then(|rest| rest.split_once('/'));
+    let (authority, group) = place.ok_or_else(not_one)?;
+    let is_text = |text: &str| text.bytes().all(|b| matches!(b, b' '..=b'~'));
+    if authority.contains(['?', '#']) || group.len() > MAX_GROUP || !is_text(group) {
+        return Err(not_one());
+    }
+    let origin = hosted("group", authority, None)?;
+    Ok(Name::Group([&origin, group].concat().into()))
 }
 
 /// `//host/path?query` or `/path?query`, the authority canonical.
@@ -295,6 +318,8 @@ mod tests {
             (json!({"tag": "product:7"}), "tag:product:7"),
             (json!({"tags": ["a b"]}), "tag:a b"),
             (json!({"namespace": "catalog/products"}), "namespace:catalog/products"),
+            (json!({"group": "//H.test./a b/?#"}), "group://h.test/a b/?#"),
+            (json!({"group": "//h.test:81/"}), "group://h.test:81/"),
             (json!({"all": true}), "all"),
         ] {
             assert_eq!(names(body.clone()), Ok(vec![expected.to_owned()]), "{body}");
@@ -312,11 +337,11 @@ mod tests {
         for (body, expected) in [
             (
                 json!({}),
-                "nothing is named: give one of url, path, prefix, tag, tags, namespace, all",
+                "nothing is named: give one of url, path, prefix, tag, tags, namespace, group, all",
             ),
             (
                 json!({"all": false, "tags": []}),
-                "nothing is named: give one of url, path, prefix, tag, tags, namespace, all",
+                "nothing is named: give one of url, path, prefix, tag, tags, namespace, group, all",
             ),
             (json!({"path": "p"}), r#"path: expected /path or //host/path, found "p""#),
             (
@@ -361,6 +386,19 @@ mod tests {
                 json!({"namespace": "catalog/"}),
                 r#"namespace: expected names joined by /, none at the ends, found "catalog/""#,
             ),
+            (
+                json!({"group": "scripts"}),
+                r#"group: expected //host/group, the group in printable ASCII, found "scripts""#,
+            ),
+            (
+                json!({"group": "//h?x/a"}),
+                r#"group: expected //host/group, the group in printable ASCII, found "//h?x/a""#,
+            ),
+            (
+                json!({"group": "//h/é"}),
+                r#"group: expected //host/group, the group in printable ASCII, found "//h/é""#,
+            ),
+            (json!({"group": "///a"}), r#"group: "" is not a host"#),
             (
                 json!({"tag": "a", "spread": "30s"}),
                 r#"spread: a hard purge is immediate; use mode "soft""#,

@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use crate::config::captures::Captures;
 use crate::config::template::{JsonPath, JsonStep, Part, Template};
+use crate::semantics::groups::GroupFault;
 
 /// Longest tag, in bytes.
 pub const MAX_TAG: usize = 256;
@@ -51,6 +52,9 @@ pub enum TagFault {
     /// guess.
     #[error("a tag template has more than one part with [*]")]
     Crossed,
+    /// The groups that it belongs to, which are kept with its tags.
+    #[error(transparent)]
+    Groups(#[from] GroupFault),
 }
 
 /// All tags of a response: from the route's templates, then from its fields.

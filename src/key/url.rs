@@ -253,7 +253,7 @@ mod tests {
             let query = query.map_or_else(String::new, |q| format!("?{q}"));
             let uri: Uri = format!("http://h.test:81{path}{query}").parse().unwrap();
             let canonical = query::canonical(&QueryRule::All, uri.query());
-            let belongs = Belongs::of("", &entry_url(&uri, canonical.as_deref()), &[""; 0]);
+            let belongs = Belongs::of("", &entry_url(&uri, canonical.as_deref()), &[""; 0], &[""; 0]);
             let other: Uri = format!("http://other.test{path}").parse().unwrap();
             for name in written(&route(&[], true), &Captures::default(), &other, &[], None) {
                 prop_assert!(belongs.names.contains(&name.digest()), "{} {}", name, uri);

@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_prefix_is_found_with_and_without_its_host() {
-        let belongs = Belongs::of("", "//h.test/grün/7?a=1", &[""]);
+        let belongs = Belongs::of("", "//h.test/grün/7?a=1", &[""], &[""; 0]);
         for (prefix, reached) in [
             ("/", true),
             ("/gr", true),

@@ -8,10 +8,12 @@
 //! | `url:/search?q=a` | the entry of this path and query, all variants, on every host |
 //! | `path:/products/7` | the same with every query string |
 //! | `prefix:/products/` | entries whose path starts with this text |
+//! | `group://host/scripts` | entries of this host that belong to the group `scripts` (RFC 9875) |
 //!
 //! `url`, `path` and `prefix` may start with `//host` and then mean that host only. A write names
 //! no host: the same API is often reached under several, and one entry too many invalidated is a
-//! miss, one too few is a stale read.
+//! miss, one too few is a stale read. A group always names its host, since what the same text means
+//! elsewhere is not known; everything behind the slash is the group's, further slashes too.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -32,14 +34,22 @@ pub enum Name {
     Path(Box<str>),
     /// All paths that start so.
     Prefix(Box<str>),
+    /// `//authority/group`, the authority as in keys: a group of one origin.
+    Group(Box<str>),
 }
 
 /// A text that is not a [`Name`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected all, namespace:…, tag:…, url:/…, path:/… or prefix:/…")]
+#[error("expected all, namespace:…, tag:…, url:/…, path:/…, prefix:/… or group://host/…")]
 pub struct NotAName;
 
 impl Name {
+    /// A group of the origin that has this authority. No authority contains a slash, so no two
+    /// groups of any two origins have the same text.
+    pub fn group(authority: &str, group: &str) -> Self {
+        Self::Group(format!("//{authority}/{group}").into())
+    }
+
     /// The parts of the text form: its kind, and what stands behind the colon.
     fn parts(&self) -> (&'static str, &str) {
         match self {
@@ -49,6 +59,7 @@ impl Name {
             Self::Url(s) => ("url", s),
             Self::Path(s) => ("path", s),
             Self::Prefix(s) => ("prefix", s),
+            Self::Group(s) => ("group", s),
         }
     }
 
@@ -84,9 +95,16 @@ impl FromStr for Name {
             "url" if place => Ok(Self::Url(rest.into())),
             "path" if place => Ok(Self::Path(rest.into())),
             "prefix" if place => Ok(Self::Prefix(rest.into())),
+            "group" if has_host(rest) => Ok(Self::Group(rest.into())),
             _ => Err(NotAName),
         }
     }
+}
+
+/// `//host/…`, the host not empty.
+fn has_host(place: &str) -> bool {
+    let host = place.strip_prefix("//").and_then(|rest| rest.split_once('/'));
+    host.is_some_and(|(host, _)| !host.is_empty())
 }
 
 /// Everything whose invalidation reaches one entry.
@@ -102,8 +120,13 @@ pub struct Belongs {
 
 impl Belongs {
     /// Of an entry under `namespace`, at `url` (`//host/path?query`, the query canonical as in its
-    /// key), carrying `tags`.
-    pub fn of<T: AsRef<str>>(namespace: &str, url: &str, tags: &[T]) -> Self {
+    /// key), carrying `tags`, in the `groups` of its origin.
+    pub fn of<T: AsRef<str>, G: AsRef<str>>(
+        namespace: &str,
+        url: &str,
+        tags: &[T],
+        groups: &[G],
+    ) -> Self {
         let path_at = url.get(2..).and_then(|u| u.find('/')).map_or(url.len(), |at| at + 2);
         let end = url.find('?').unwrap_or(url.len());
         let (local, place) = (&url[path_at..], &url[..end]);
@@ -117,7 +140,15 @@ impl Belongs {
         ];
         names.extend(lineage(namespace).map(|n| digest("namespace", n)));
         names.extend(tags.iter().map(|t| digest("tag", t.as_ref())));
+        let authority = url.get(2..path_at).unwrap_or_default();
+        names.extend(groups.iter().map(|g| Name::group(authority, g.as_ref()).digest()));
         Self { names: names.into(), place: place.into(), path_at: path_at.min(end) }
+    }
+
+    /// The same entry asked for by another URL of its path: an invalidation of either reaches it.
+    pub fn and(&self, other: &Self) -> Self {
+        let names = self.names.iter().chain(&other.names).copied().collect();
+        Self { names, ..self.clone() }
     }
 
     /// The path without the host.
@@ -158,18 +189,36 @@ mod tests {
         {
             assert_eq!(text.parse::<Name>().unwrap().to_string(), text);
         }
+        for (authority, group) in
+            [("h", "a"), ("h:81", "a b"), ("[::1]", "/a//b"), ("h", ""), ("h", "\"?#:\\")]
+        {
+            let name = Name::group(authority, group);
+            assert_eq!(name.to_string().parse(), Ok(name));
+        }
     }
 
     #[test]
     fn what_is_not_a_name_is_refused() {
-        for text in ["", "tag:", "namespace:", "path:products", "colour:red", "everything"] {
+        for text in [
+            "",
+            "tag:",
+            "namespace:",
+            "path:products",
+            "colour:red",
+            "everything",
+            "group:a",
+            "group:/a",
+            "group://h",
+            "group:///a",
+        ] {
             assert_eq!(text.parse::<Name>(), Err(NotAName), "{text}");
         }
     }
 
     #[test]
     fn an_entry_belongs_to_its_url_path_tags_and_namespaces() {
-        let belongs = Belongs::of("catalog/products", "//h.test/p/7?a=1", &["product:7"]);
+        let url = "//h.test/p/7?a=1";
+        let belongs = Belongs::of("catalog/products", url, &["product:7"], &["scripts", "a b"]);
         for name in [
             "all",
             "url:/p/7?a=1",
@@ -179,11 +228,24 @@ mod tests {
             "namespace:catalog",
             "namespace:catalog/products",
             "tag:product:7",
+            "group://h.test/scripts",
+            "group://h.test/a b",
         ] {
             let name: Name = name.parse().unwrap();
             assert!(belongs.names.contains(&name.digest()), "{name}");
         }
-        for name in ["path:/p", "path:/p/7?a=1", "namespace:cat", "tag:product", "url:/p/7"] {
+        for name in [
+            "path:/p",
+            "path:/p/7?a=1",
+            "namespace:cat",
+            "tag:product",
+            "url:/p/7",
+            "tag:scripts",
+            "group://g.test/scripts",
+            "group://h.test:81/scripts",
+            "group://h.test/Scripts",
+            "group://h.test/product:7",
+        ] {
             let name: Name = name.parse().unwrap();
             assert!(!belongs.names.contains(&name.digest()), "{name}");
         }
@@ -193,7 +255,7 @@ mod tests {
     #[test]
     fn odd_urls_do_not_panic() {
         for url in ["", "/", "//", "//h", "//h?x", "?", "//h/?", "/p?//x/"] {
-            let _ = Belongs::of("", url, &[""]).path();
+            let _ = Belongs::of("", url, &[""], &[""]).path();
         }
     }
 }

@@ -107,7 +107,7 @@ mod tests {
     const REACHES: [bool; 8] = [true, true, true, true, true, true, false, false];
 
     fn entry() -> Belongs {
-        Belongs::of("catalog/products", "//h.test/products/7", &["product:7"])
+        Belongs::of("catalog/products", "//h.test/products/7", &["product:7"], &[""; 0])
     }
 
     fn at(millis: u64) -> Position {

@@ -40,9 +40,9 @@ fn fence(millis: u64) -> Record {
 
 fn entries() -> [Belongs; 3] {
     [
-        Belongs::of("a/b", "//h/p?q", &["x"]),
-        Belongs::of("a", "//h/q/1", &["y"]),
-        Belongs::of("", "//g/", &["x", "y"]),
+        Belongs::of("a/b", "//h/p?q", &["x"], &[""; 0]),
+        Belongs::of("a", "//h/q/1", &["y"], &[""; 0]),
+        Belongs::of("", "//g/", &["x", "y"], &[""; 0]),
     ]
 }
 

@@ -104,6 +104,7 @@ fn entry(headers: &[(&'static str, &str)]) -> Entry {
         namespace: "".into(),
         url: "//h/products/7".into(),
         tags: Vec::new(),
+        groups: Vec::new(),
         belongs: Belongs::default(),
         as_of: Position::ZERO,
         vouched: filled,

@@ -18,7 +18,7 @@
 //!         fill_time, µs                           8
 //!         status                                  2
 //!         namespace, url                          text
-//!         tags                                    list of text
+//!         tags, groups                            2 × list of text
 //!         headers                                 list of (text, text)
 //!         body                                    text
 //!
@@ -50,7 +50,7 @@ use crate::semantics::time::Timestamp;
 mod bytes;
 
 /// The version that is written, and the only one that is read.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 const MAGIC: &[u8; 4] = b"LRDR";
 /// Where the checksummed part begins.
@@ -63,7 +63,7 @@ const KIND_VARIES: u8 = 2;
 
 /// Most field lines of a stored response.
 const MAX_HEADERS: usize = 1024;
-/// Most tags of an entry, names of a `Vary`, and variants of a key.
+/// Most tags and groups of an entry, names of a `Vary`, and variants of a key.
 const MAX_LIST: usize = 4096;
 /// Longest lifetime given to Valkey.
 const MAX_LIFETIME: Duration = Duration::from_hours(366 * 24);
@@ -185,9 +185,11 @@ fn write_entry(
     out.u16(response.status.as_u16());
     out.text(entry.namespace.as_bytes())?;
     out.text(entry.url.as_bytes())?;
-    out.count(entry.tags.len(), MAX_LIST)?;
-    for tag in &entry.tags {
-        out.text(tag.as_bytes())?;
+    for list in [&entry.tags, &entry.groups] {
+        out.count(list.len(), MAX_LIST)?;
+        for text in list {
+            out.text(text.as_bytes())?;
+        }
     }
     out.count(response.headers.len(), MAX_HEADERS)?;
     for (name, value) in &response.headers {
@@ -207,12 +209,13 @@ fn read_entry(input: &mut Reader<'_>, key: Bytes, stored: Stored) -> Result<Entr
     }
     let namespace = input.str()?;
     let url = input.str()?;
-    let tags = (0..input.count(MAX_LIST)?).map(|_| input.str()).collect::<Result<Vec<_>, _>>()?;
+    let tags = read_texts(input)?;
+    let groups = read_texts(input)?;
     let headers = read_headers(input)?;
     let body = input.bytes()?;
-    let belongs = Belongs::of(&namespace, &url, &tags);
+    let belongs = Belongs::of(&namespace, &url, &tags, &groups);
     let response = StoredResponse { status, headers, body, times };
-    Ok(Entry { key, response, namespace, url, tags, belongs, as_of, vouched, fill_time })
+    Ok(Entry { key, response, namespace, url, tags, groups, belongs, as_of, vouched, fill_time })
 }
 
 /// The times of the response, and when it was last vouched for.
@@ -234,6 +237,10 @@ fn read_times(input: &mut Reader<'_>, stored: Stored) -> Result<(Times, Timestam
         keep_until: stored.plus(keep),
     };
     Ok((times, vouched))
+}
+
+fn read_texts(input: &mut Reader<'_>) -> Result<Vec<Box<str>>, DecodeError> {
+    (0..input.count(MAX_LIST)?).map(|_| input.str()).collect()
 }
 
 fn read_headers(input: &mut Reader<'_>) -> Result<HeaderMap, DecodeError> {
@@ -300,9 +307,10 @@ fn size_hint(record: &Record) -> usize {
         Record::Entry(entry) => {
             let fields: usize =
                 entry.response.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 8).sum();
-            let tags: usize = entry.tags.iter().map(|tag| tag.len() + 4).sum();
+            let named = entry.tags.iter().chain(&entry.groups);
+            let names: usize = named.map(|text| text.len() + 4).sum();
             let texts = entry.key.len() + entry.url.len() + entry.namespace.len();
-            160 + texts + tags + fields + entry.response.body.len()
+            164 + texts + names + fields + entry.response.body.len()
         }
         Record::Varies(varies) => {
             64 + varies.key.len() + varies.names.len() * 32 + varies.variants.len() * 24

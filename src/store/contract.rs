@@ -386,6 +386,7 @@ impl Sample {
     pub fn entry(&self) -> Record {
         let url = format!("//host.test{}", self.name);
         let tags: Vec<Box<str>> = vec!["product:7".into(), "all-products".into()];
+        let groups: Vec<Box<str>> = vec!["scripts".into()];
         let mut headers = HeaderMap::new();
         for value in ["<a>; rel=next", "<b>; rel=prev"] {
             headers.append(HeaderName::from_static("link"), HeaderValue::from_static(value));
@@ -398,10 +399,11 @@ impl Sample {
                 body: self.body.clone(),
                 times: self.times(),
             },
-            belongs: Belongs::of("catalog/products", &url, &tags),
+            belongs: Belongs::of("catalog/products", &url, &tags, &groups),
             namespace: "catalog/products".into(),
             url: url.into(),
             tags,
+            groups,
             as_of: Position { millis: self.as_of, sequence: 0 },
             vouched: self.now,
             fill_time: Duration::from_millis(12),

@@ -288,7 +288,7 @@ mod tests {
     use super::*;
 
     fn product() -> Belongs {
-        Belongs::of("catalog/products", "//shop.test/products/7", &["product:7"])
+        Belongs::of("catalog/products", "//shop.test/products/7", &["product:7"], &[""; 0])
     }
 
     async fn write(ledger: &LedgerHandle, name: &str) -> Receipt {

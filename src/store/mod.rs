@@ -42,7 +42,9 @@ pub struct Entry {
     pub url: Box<str>,
     /// Surrogate keys.
     pub tags: Vec<Box<str>>,
-    /// What of the three above the ledger asks for: always `Belongs::of` them.
+    /// Groups of its origin that it belongs to (RFC 9875 §2), without the origin.
+    pub groups: Vec<Box<str>>,
+    /// What of the four above the ledger asks for: always `Belongs::of` them.
     pub belongs: Belongs,
     /// Position that had been applied here when the origin was asked for it.
     pub as_of: Position,

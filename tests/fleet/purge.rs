@@ -94,3 +94,59 @@ async fn positions_of_different_processes_are_ordered() {
     }
     assert!(positions.is_sorted_by(|a, b| a < b), "{positions:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invalidated_group_is_gone_in_every_process() {
+    let fleet = Fleet::of(2, "soft_ttl = \"1h\"").await;
+    for (path, groups) in [("/a", "\"one\""), ("/b", "\"two\"")] {
+        fleet
+            .origin
+            .on(path)
+            .answers(move |asked| ok(asked.before.to_string()).header("cache-groups", groups));
+    }
+    let answer = ok("done").header("cache-group-invalidation", "\"one\"");
+    fleet.origin.when("POST", "/vote").replies(answer);
+    for round in 0..3 {
+        for of in 0..2 {
+            fleet.warm(of, "/a").await;
+            fleet.warm(of, "/b").await;
+        }
+        let before: u64 = fleet.client(1).get("/a").await.text().parse().unwrap();
+        // What the second process has may come from Valkey: the groups travel with the entry.
+        fleet.client(round % 2).asks("POST", "/vote").send().await.expect(200, "done");
+        assert_ne!(fleet.larders[round % 2].verdict("/a").await, "serve", "here at once");
+        within(Duration::from_secs(1), "the group is gone over there", async || {
+            fleet.larders[1 - round % 2].verdict("/a").await != "serve"
+        })
+        .await;
+        for of in [1, 0] {
+            let after: u64 = fleet.client(of).get("/a").await.text().parse().unwrap();
+            assert!(after > before, "in {of}: {after} after {before}");
+            assert_eq!(fleet.larders[of].verdict("/b").await, "serve", "in {of}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_process_found_to_be_the_same_query_is_a_hit_in_the_other() {
+    let fleet = Fleet::of(2, "soft_ttl = \"1h\"\nno_vary_search = true").await;
+    fleet
+        .origin
+        .on("/s")
+        .answers(|asked| ok(asked.before.to_string()).header("no-vary-search", "params=(\"a\")"));
+    for of in 0..2 {
+        // Each learns the rule by a miss of its own.
+        fleet.warm(of, &format!("/s?q={of}")).await;
+    }
+    let stored = fleet.warm(0, "/s?a=1").await.text();
+    eventually("the other has it from Valkey", async || {
+        let reply = fleet.client(1).get("/s?a=2").await;
+        reply.is_hit() && reply.text() == stored
+    })
+    .await;
+    fleet.larders[0].purge(json!({ "url": "/s?a=3" })).await;
+    within(Duration::from_secs(1), "the purge of any of its URLs counts there", async || {
+        fleet.larders[1].verdict("/s?a=3").await != "serve"
+    })
+    .await;
+}

@@ -83,6 +83,14 @@ pub(super) static ROUTE_KNOBS: &[Knob] = &[
                then miss the cache with ?x=1.",
     },
     Knob {
+        key: "no_vary_search",
+        kind: Kind::Bool,
+        preset: Is("false"),
+        says: "Obey No-Vary-Search: which query parameters count is what the path's last response \
+               said; all reach the origin.",
+        turn: "Turn it on when the origin sends that field, and the same one for all of a path.",
+    },
+    Knob {
         key: "key.headers",
         kind: Kind::List(&Kind::FieldName),
         preset: Is("[]"),

@@ -13,12 +13,13 @@ use crate::key::{Key, Place, query, tags, url};
 use crate::ledger::Position;
 use crate::ledger::name::Belongs;
 use crate::peer::Interim;
+use crate::semantics::no_vary_search::Rule;
 use crate::semantics::range::{self, Field, Ranges};
 use crate::semantics::reuse::Demands;
 use crate::semantics::{validation, vary};
 
 /// A request that is ours to cache.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Asked {
     /// Its route, and what the route's path captured.
     pub route: Arc<Route>,
@@ -36,6 +37,8 @@ pub struct Asked {
     pub extensions: Extensions,
     /// Where its response, or the list of its variants, is.
     pub key: Key,
+    /// The rule that this key was made by, and the key without one.
+    by_rule: Option<Box<(Arc<Rule>, Key)>>,
     /// What its own directives ask, as far as its route has ears for them.
     pub demands: Demands,
     /// The part that it asks for.
@@ -74,9 +77,29 @@ impl Asked {
             headers: parts.headers,
             extensions: parts.extensions,
             key,
+            by_rule: None,
             demands,
             ranges,
         }
+    }
+
+    /// The same request, keyed by what this rule leaves of its query. The origin is asked with all
+    /// of it, and its entry's URL has all of it.
+    pub fn by_rule(mut self, rule: Option<Arc<Rule>>) -> Self {
+        if let Some(by_rule) = self.by_rule.take() {
+            self.key = by_rule.1;
+        }
+        if let Some(rule) = rule
+            && let Some(key) = self.key.by_rule(&rule, self.uri.query())
+        {
+            self.by_rule = Some(Box::new((rule, std::mem::replace(&mut self.key, key))));
+        }
+        self
+    }
+
+    /// The rule that its key was made by.
+    pub fn rule(&self) -> Option<&Rule> {
+        self.by_rule.as_ref().map(|by_rule| &*by_rule.0)
     }
 
     /// The key of the variant that this request selects.
@@ -88,7 +111,7 @@ impl Asked {
     pub fn belongs(&self) -> Belongs {
         let tags =
             tags::from_templates(&self.route.tags, &self.captures, None, self.route.max_tags);
-        Belongs::of(&self.key.namespace, &self.url, &tags.unwrap_or_default())
+        Belongs::of(&self.key.namespace, &self.url, &tags.unwrap_or_default(), &[""; 0])
     }
 
     /// True if it carries credentials that are not part of its key: what comes back is most likely
@@ -114,6 +137,7 @@ impl Asked {
             headers,
             extensions,
             key: self.key.clone(),
+            by_rule: self.by_rule.clone(),
             demands: Demands::default(),
             ranges: None,
         }

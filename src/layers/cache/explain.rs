@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Means;
 use super::asked::Asked;
 use super::lookup::{self, Looked, Shared};
-use super::range;
+use super::{range, searches};
 use crate::config::matcher::Match;
 use crate::key::url;
 use crate::ledger::Standing;
@@ -72,7 +72,8 @@ fn asked(
     parts.uri = uri.clone();
     parts.headers = headers;
     let tags = means.stamp(&route);
-    Asked::new(route, captures, parts, tags, |namespace| means.ledger.version(namespace))
+    let version = |namespace: &str| means.ledger.version(namespace);
+    searches::keyed(means, Asked::new(route, captures, parts, tags, version))
 }
 
 async fn look(means: &Means, asked: &Asked) -> Looked {
@@ -142,6 +143,7 @@ fn found(entry: &Arc<Entry>, standing: Standing, now: Timestamp) -> Value {
         "stale_if_error_ends_in": left(times.error_until),
         "kept_for": left(times.keep_until),
         "tags": entry.tags,
+        "groups": entry.groups,
         "as_of": entry.as_of.to_string(),
         "standing": standing_word(standing),
         "origin_took_ms": u64::try_from(entry.fill_time.as_millis()).unwrap_or(u64::MAX),

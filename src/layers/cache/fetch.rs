@@ -219,8 +219,7 @@ impl Waiting<'_> {
             return Step::Again(Some(names));
         }
         let entry = &shared.entry;
-        let standing =
-            self.means.ledger.judge(entry.as_of, entry.vouched, shared.belongs(), self.means.now());
+        let standing = lookup::standing(self.means, self.asked, entry, self.means.now());
         if standing != Standing::Good {
             return Step::Again(None);
         }
@@ -232,7 +231,7 @@ impl Waiting<'_> {
 
     fn take(&self, entry: &Arc<Entry>, found: Found, asker: Asker) -> Step {
         let now = self.means.now();
-        let standing = self.means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
+        let standing = lookup::standing(self.means, self.asked, entry, now);
         // Whose question the origin answered asked before whatever came since.
         let asked_before = asker == Asker::Own && matches!(found, Found::Validated(_));
         if standing != Standing::Good && found != Found::Stored && !asked_before {
@@ -251,7 +250,7 @@ impl Waiting<'_> {
         let now = self.means.now();
         let entry = self.stale.as_ref().or(found).filter(|e| may_cover_an_error(e, now))?;
         // What was invalidated while this waited must not be what it gets.
-        let standing = self.means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
+        let standing = lookup::standing(self.means, self.asked, entry, now);
         if standing == Standing::Invalidated {
             return None;
         }

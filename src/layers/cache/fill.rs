@@ -23,6 +23,7 @@ use super::asked::Asked;
 use super::lease::{self, Permission};
 use super::lookup;
 use super::recipe::{Moment, Recipe, date};
+use super::searches;
 use super::{Means, Origin};
 use crate::body::Body;
 use crate::error::{OriginFault, ProxyError};
@@ -230,6 +231,9 @@ impl<S: Origin> Fill<S> {
         moment: Moment,
         held: lease::Held,
     ) {
+        if let Some(asked) = searches::rekeyed(&self.means, &self.asked, &parts.headers) {
+            self.goes_elsewhere(asked);
+        }
         let names = match vary::parse(&parts.headers) {
             Vary::None => Vec::new(),
             Vary::Fields(names) => names,
@@ -269,6 +273,20 @@ impl<S: Origin> Fill<S> {
         held.end(LeaseEnd::Stored).await;
     }
 
+    /// The response states other parameters that count than its request was keyed by. Who waits for
+    /// it under a rule may have asked with another query, which may count now: they ask for
+    /// themselves.
+    fn goes_elsewhere(&mut self, asked: Asked) {
+        if self.asked.rule().is_some() {
+            self.note_unshareable(false);
+            if let Some(lead) = self.lead.take() {
+                lead.settle(Settlement::Unshareable);
+            }
+        }
+        self.key = asked.key.clone();
+        self.asked = Arc::new(asked);
+    }
+
     fn share(
         &self,
         mut parts: Parts,
@@ -304,7 +322,8 @@ impl<S: Origin> Fill<S> {
     /// 304: what we have still stands.
     async fn renew(mut self, headers: &HeaderMap, times: Times, moment: Moment, held: lease::Held) {
         let Some(stale) = self.stale.clone() else { return };
-        let Ok(told) = tags::from_headers(headers, self.asked.route.max_tags) else {
+        let told = self.recipe().told(headers).ok();
+        let Some(told) = told.filter(|_| searches::stands(&self.asked, headers)) else {
             self.unconditional = true;
             Box::pin(self.fetch(held)).await;
             return;

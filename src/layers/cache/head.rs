@@ -207,10 +207,10 @@ fn renewed(
     };
     match settle(&question, &answer) {
         Outcome::Renew(times) => {
-            let Ok(told) = tags::from_headers(headers, asked.route.max_tags) else {
+            let recipe = Recipe { means, asked };
+            let Ok(told) = recipe.told(headers) else {
                 return Some(outdated(entry, moment.received));
             };
-            let recipe = Recipe { means, asked };
             Some(recipe.renewed(entry, headers, told, (times, moment)))
         }
         Outcome::PassOn(why) if !why.is_about_the_key() => None,

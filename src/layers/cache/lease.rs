@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use super::Means;
 use super::asked::Asked;
+use super::lookup;
 use crate::key::Key;
 use crate::ledger::Standing;
 use crate::plan::request::may_cover_an_error;
@@ -114,7 +115,7 @@ async fn look(asking: &Asking<'_>, began: Timestamp) -> Option<Permission> {
         Record::Varies(_) => Some(Permission::LookAgain),
         Record::Entry(entry) => {
             let now = means.now();
-            let standing = means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
+            let standing = lookup::standing(means, asked, &entry, now);
             let newer = stale.is_none_or(|s| entry.vouched > s.vouched);
             let recent = entry.response.times.is_fresh(now) || entry.vouched >= began;
             let demands = &asked.demands;

@@ -96,7 +96,7 @@ pub fn conclude(
 ) -> Looked {
     let entry = match record {
         Some(Record::Entry(entry)) => {
-            let standing = means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
+            let standing = standing(means, asked, &entry, now);
             Some((entry, standing))
         }
         Some(Record::Varies(_)) | None => None,
@@ -109,4 +109,14 @@ pub fn conclude(
     let failed_lately = entry.is_some() && means.failures.is_noted(key.digest, now);
     let plan = plan(&asked.route, &asked.demands, found, failed_lately, now);
     Looked { key, entry, names, plan, shared: Shared::Unasked }
+}
+
+/// What an entry is worth to a request. Found by a rule (`searches`), it may be stored under another
+/// query than is asked for here: an invalidation of either URL counts.
+pub fn standing(means: &Means, asked: &Asked, entry: &Entry, now: Timestamp) -> Standing {
+    let judge = |belongs| means.ledger.judge(entry.as_of, entry.vouched, belongs, now);
+    match asked.rule() {
+        Some(_) => judge(&entry.belongs.and(&asked.belongs())),
+        None => judge(&entry.belongs),
+    }
 }

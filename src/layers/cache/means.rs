@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::notes::{HitForMiss, Notes};
+use super::searches::Searches;
 use crate::config::matcher::Routes;
 use crate::config::{Config, Route};
 use crate::key::tags;
@@ -35,6 +36,8 @@ pub struct Means {
     pub hit_for_miss: HitForMiss,
     /// Keys for which the origin failed a moment ago.
     pub failures: Notes,
+    /// Which query parameters count, as far as origins say so.
+    pub searches: Searches,
     /// Room for background refreshes.
     pub refreshes: Arc<Semaphore>,
     /// How long a failing origin is left alone, per key.
@@ -71,6 +74,7 @@ impl Means {
             fill_budget: Arc::new(FillBudget::new(fill_memory)),
             hit_for_miss: HitForMiss::new(config.routes.len() + 1),
             failures: Notes::default(),
+            searches: Searches::default(),
             refreshes: Arc::new(Semaphore::new(config.origin.max_refreshes)),
             retry_after: config.origin.retry_after,
             lease: config.store.lease,

@@ -31,6 +31,7 @@ pub mod range;
 pub mod recipe;
 pub mod refresh;
 pub mod represent;
+pub mod searches;
 pub mod write;
 
 use std::future::Future;
@@ -196,7 +197,7 @@ impl<S: Origin> Service<Request<Body>> for Cache<S> {
                 let version = |namespace: &str| means.ledger.version(namespace);
                 let tags = means.stamp(&route);
                 let asked = Asked::new(route, captures, parts, tags, version);
-                answer(means, inner, asked)
+                answer(means, inner, searches::keyed(means, asked))
             }
         }
     }
@@ -223,6 +224,7 @@ async fn catch_up<S: Origin>(
     let (parts, _) = request.into_parts();
     let tags = means.stamp(&route);
     let asked = Asked::new(route, captures, parts, tags, |name| means.ledger.version(name));
+    let asked = searches::keyed(&means, asked);
     let looked = lookup::peek(&means, &asked, None, means.now());
     settle(&means, &inner, Arc::new(asked), looked).await
 }

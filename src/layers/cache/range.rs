@@ -384,7 +384,7 @@ impl Keeping {
         let recipe = Recipe { means: &self.means, asked };
         let key = recipe.place(&self.names, &entry.response.times).await?;
         entry.key = key.full.clone();
-        entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags);
+        entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags, &entry.groups);
         // Nobody would use it, and it might take the place of one that is newer.
         let now = self.means.now();
         let standing = self.means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
@@ -425,6 +425,7 @@ impl Keeping {
         let (extent, bytes) = combine::combined(older, newer)?;
         let mut together = new.clone();
         merge(&mut together.tags, stored.tags.clone());
+        merge(&mut together.groups, stored.groups.clone());
         let route = &self.asked.route;
         if bytes.len() as u64 > route.max_entry || together.tags.len() > route.max_tags {
             return None;

@@ -17,7 +17,7 @@ use crate::ledger::name::Belongs;
 use crate::semantics::storable::COOKIE_FIELDS;
 use crate::semantics::stored::{StoredResponse, Times, storable_headers};
 use crate::semantics::time::Timestamp;
-use crate::semantics::{fields, validation};
+use crate::semantics::{fields, groups, validation};
 use crate::store::{Entry, Record, Varies};
 
 /// What a request to the origin was, in time.
@@ -29,6 +29,15 @@ pub struct Moment {
     pub sent: Timestamp,
     /// When the response's head was here.
     pub received: Timestamp,
+}
+
+/// The names that a 304 brings along, whole.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Tags in addition to those that the entry has.
+    tags: Vec<Box<str>>,
+    /// Groups in place of those that it has; `None`: it keeps those.
+    groups: Option<Vec<Box<str>>>,
 }
 
 /// What an entry is made from, besides the response.
@@ -77,10 +86,19 @@ impl Recipe<'_> {
         Some(key)
     }
 
-    /// Tags that are known before the content is here.
+    /// Tags that are known before the content is here. Fails if the head names groups that
+    /// [`Self::from_head`] cannot all keep.
     pub fn tags_of_head(&self, headers: &HeaderMap) -> Result<Vec<Box<str>>, TagFault> {
         let route = &self.asked.route;
+        groups::of_response(headers)?;
         tags::of_response(&route.tags, &self.asked.captures, None, headers, route.max_tags)
+    }
+
+    /// What a 304 says of tags and groups. RFC 9111 §3.2: its fields take the place of the stored
+    /// ones, so that the groups it names are all there are.
+    pub fn told(&self, headers: &HeaderMap) -> Result<Told, TagFault> {
+        let tags = tags::from_headers(headers, self.asked.route.max_tags)?;
+        Ok(Told { tags, groups: groups::of_response(headers)? })
     }
 
     /// The entry without its content.
@@ -92,7 +110,9 @@ impl Recipe<'_> {
         times: Times,
         moment: Moment,
     ) -> Entry {
-        let belongs = Belongs::of(&key.namespace, &self.asked.url, &tags);
+        // Not stored, `tags_of_head` has failed: then nobody asks for them.
+        let groups = groups::of_response(&parts.headers).ok().flatten().unwrap_or_default();
+        let belongs = Belongs::of(&key.namespace, &self.asked.url, &tags, &groups);
         Entry {
             key: key.full.clone(),
             response: StoredResponse {
@@ -104,6 +124,7 @@ impl Recipe<'_> {
             namespace: Box::from(&*key.namespace),
             url: self.asked.url.clone(),
             tags,
+            groups,
             belongs,
             as_of: moment.as_of,
             vouched: moment.sent,
@@ -117,28 +138,31 @@ impl Recipe<'_> {
         let mut entry = entry.clone();
         entry.response.body = content.whole()?;
         entry.tags = self.all_tags(&entry)?;
-        entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags);
+        entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags, &entry.groups);
         Some(entry)
     }
 
-    /// A stored entry that the origin confirmed with these fields, the tags `told` among them
+    /// A stored entry that the origin confirmed with these fields, what is `told` among them
     /// (RFC 9111 §3.2, §4.3.4).
     pub fn renewed(
         &self,
         stale: &Entry,
         headers: &HeaderMap,
-        told: Vec<Box<str>>,
+        told: Told,
         (times, moment): (Times, Moment),
     ) -> Entry {
         let mut entry = stale.clone();
         let cookies = self.asked.route.set_cookie == SetCookie::Store;
         entry.response.headers =
             validation::freshen_with(&stale.response.headers, headers, cookies);
-        merge(&mut entry.tags, told);
+        merge(&mut entry.tags, told.tags);
+        if let Some(groups) = told.groups {
+            entry.groups = groups;
+        }
         tags::strip(&mut entry.response.headers);
         compact(&mut entry.response.headers);
         date(&mut entry.response.headers, moment.received);
-        entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags);
+        entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags, &entry.groups);
         entry.response.times = times;
         entry.as_of = moment.as_of;
         entry.vouched = moment.sent;

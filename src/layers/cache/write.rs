@@ -12,7 +12,7 @@ use crate::body::Body;
 use crate::config::Route;
 use crate::config::captures::Captures;
 use crate::error::ProxyError;
-use crate::key::{tags, url};
+use crate::key::{groups, tags, url};
 use crate::layers::handled::{Handled, attach};
 use crate::ledger::name::Name;
 use crate::ledger::{Cause, Mode};
@@ -56,6 +56,12 @@ fn targets(request: &Request<Body>) -> Vec<Uri> {
     [Some(uri.clone()), named.filter(|named| named != uri)].into_iter().flatten().collect()
 }
 
+/// The groups that the answer names (RFC 9875 §3), of the canonical target's origin.
+fn grouped(targets: &[Uri], answer: Option<&Response<Body>>) -> Vec<Name> {
+    let named = targets.first().zip(answer);
+    named.map_or_else(Vec::new, |(target, answer)| groups::written(target, answer.headers()))
+}
+
 struct Write {
     means: Arc<Means>,
     route: Arc<Route>,
@@ -75,8 +81,12 @@ impl Write {
         let received = self.means.now();
         let took = received.since(sent);
         let status = result.as_ref().map(Response::status);
-        let receipt = if invalidates(status) {
-            let names = self.names(&targets, result.as_ref().ok());
+        let carried_out = invalidates(status);
+        let mut names = grouped(&targets, result.as_ref().ok());
+        if carried_out {
+            names.extend(self.names(&targets, result.as_ref().ok()));
+        }
+        let receipt = if carried_out || !names.is_empty() {
             Some(self.means.ledger.invalidate(names, Mode::Hard, Cause::Write).await)
         } else {
             None

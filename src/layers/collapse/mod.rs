@@ -25,7 +25,6 @@ use tokio::sync::watch;
 use crate::error::OriginFault;
 use crate::key::Digest;
 use crate::ledger::Position;
-use crate::ledger::name::Belongs;
 use crate::semantics::time::Timestamp;
 use crate::store::Entry;
 
@@ -259,11 +258,6 @@ impl Shared {
     /// Is this the variant that a request with these field values asks for?
     pub fn answers(&self, value: impl Fn(&HeaderName) -> Option<Vec<u8>>) -> bool {
         self.varies.iter().all(|(name, chosen)| value(name) == *chosen)
-    }
-
-    /// What the entry will belong to, as far as the head says.
-    pub const fn belongs(&self) -> &Belongs {
-        &self.entry.belongs
     }
 }
 

@@ -16,6 +16,7 @@ fn entry() -> Entry {
         headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     let tags: Vec<Box<str>> = vec!["product:7".into(), "é".into()];
+    let groups: Vec<Box<str>> = vec!["scripts".into(), "".into()];
     Entry {
         key: Bytes::from_static(b"\0\x01key"),
         response: StoredResponse {
@@ -31,10 +32,11 @@ fn entry() -> Entry {
                 keep_until: after(30_000),
             },
         },
-        belongs: Belongs::of("catalog", "//h/p/7?a=1", &tags),
+        belongs: Belongs::of("catalog", "//h/p/7?a=1", &tags, &groups),
         namespace: "catalog".into(),
         url: "//h/p/7?a=1".into(),
         tags,
+        groups,
         as_of: Position { millis: 9, sequence: 3 },
         vouched: NOW - Duration::from_millis(500),
         fill_time: Duration::from_micros(12_345),
@@ -71,6 +73,7 @@ fn assert_same(read: &Entry, written: &Entry) {
     assert_eq!(read.namespace, written.namespace);
     assert_eq!(read.url, written.url);
     assert_eq!(read.tags, written.tags);
+    assert_eq!(read.groups, written.groups);
     assert_eq!(read.belongs, written.belongs);
     assert_eq!(read.as_of, written.as_of.shared());
     assert_eq!(read.fill_time, written.fill_time);
@@ -266,7 +269,7 @@ prop_compose! {
     fn any_entry()(
         key in vec(any::<u8>(), 0..80), status in 200..600_u16, headers in any_headers(),
         body in vec(any::<u8>(), 0..2_000), times in any_times(), namespace in any_text(),
-        url in any_text(), tags in vec(any_text(), 0..8), millis: u64, sequence: u64,
+        url in any_text(), tags in vec(any_text(), 0..8), groups in vec(any_text(), 0..4), millis: u64, sequence: u64,
         vouched in 0..1_000_000_u64, fill in 0..1_000_000_u64,
     ) -> Entry {
         Entry {
@@ -274,8 +277,8 @@ prop_compose! {
             response: StoredResponse {
                 status: StatusCode::from_u16(status).unwrap(), headers, body: body.into(), times,
             },
-            belongs: Belongs::of(&namespace, &url, &tags),
-            namespace, url, tags,
+            belongs: Belongs::of(&namespace, &url, &tags, &groups),
+            namespace, url, tags, groups,
             as_of: Position { millis, sequence },
             vouched: NOW - Duration::from_millis(vouched),
             fill_time: Duration::from_micros(fill),
