@@ -7,7 +7,9 @@
 //! primary  ::= r route  n namespace  @ version  s scheme  a authority  p path  [q query]
 //!              (H field-name (h line)*)*       configured request fields, in configured order
 //!              (C cookie-name (c rest)*)*      configured cookies, in configured order
-//! variant  ::= primary (V field-name [v value])*
+//! asking   ::= primary  M method  (F field-name (f line)*)*  b content     a QUERY (RFC 10008):
+//!              the fields that describe its content, by name; the content's 256-bit digest
+//! variant  ::= (primary | asking) (V field-name [v value])*
 //! ```
 //!
 //! | two requests that differ in | share a key? |
@@ -19,6 +21,8 @@
 //! | a configured field in two lines, or in one joined by `, ` | no |
 //! | a configured cookie sent once, or twice | no |
 //! | a field the response varies on, as normalised | no |
+//! | GET or QUERY | no |
+//! | one byte of a QUERY's content, or of a field that describes it | no |
 //!
 //! RFC 9110 §5.3 lets a list be joined into one line, so the two spellings of a configured field
 //! may mean the same. The key cannot know whether the field is a list, and the origin sees the
@@ -32,6 +36,7 @@ use http::header::{COOKIE, HeaderMap, HeaderName};
 
 use crate::config::KeyRules;
 use crate::ledger::Position;
+use crate::semantics::query::describes_content;
 
 pub mod purge;
 pub mod query;
@@ -104,6 +109,28 @@ impl Key {
         push_fields(&mut parts, &rules.headers, headers);
         push_cookies(&mut parts, &rules.cookies, headers);
         Self::of(parts, place.route, place.namespace, place.version)
+    }
+
+    /// The key of a QUERY for the URI of this primary key.
+    ///
+    /// RFC 10008 §2.7: the key "MUST incorporate the request content and related metadata". Nothing
+    /// is normalised, as it permits: what is taken for insignificant here might not be for the
+    /// origin. Of the content the digest is kept, not the text: nobody finds two contents with one
+    /// 256-bit BLAKE3 digest (2^128 attempts), whereas two keys with one 128-bit address, against
+    /// which the full key is compared, are within reach of whoever chooses both.
+    pub fn asking(&self, method: &http::Method, headers: &HeaderMap, content: &[u8]) -> Self {
+        let mut parts = Parts::after(&self.full);
+        parts.push(Kind::Method, method.as_str().as_bytes());
+        let mut names: Vec<_> = headers.keys().filter(|name| describes_content(name)).collect();
+        names.sort_unstable_by_key(|name| name.as_str());
+        for name in names {
+            parts.push(Kind::Metadata, name.as_str().as_bytes());
+            for line in headers.get_all(name) {
+                parts.push(Kind::MetadataLine, line.as_bytes());
+            }
+        }
+        parts.push(Kind::Content, blake3::hash(content).as_bytes());
+        Self::of(parts, &self.route, &self.namespace, self.version)
     }
 
     /// The address of something that is only good since `position`: the same for all who know of
@@ -212,6 +239,10 @@ enum Kind {
     FieldLine = b'h',
     Cookie = b'C',
     CookieRest = b'c',
+    Method = b'M',
+    Metadata = b'F',
+    MetadataLine = b'f',
+    Content = b'b',
     Vary = b'V',
     VaryValue = b'v',
 }

@@ -7,6 +7,7 @@ use super::{Admission, FetchReason, PassReason, Plan, RefuseReason, StaleReason}
 use crate::config::{OnDoubt, RequestDirectives, Route};
 use crate::ledger::Standing;
 use crate::semantics::invalidation::is_unsafe;
+use crate::semantics::query::{is_query, says_what_it_asks};
 use crate::semantics::reuse::Demands;
 use crate::semantics::time::Timestamp;
 use crate::semantics::validation::has_validator;
@@ -19,6 +20,7 @@ pub fn admit(route: &Route, method: &Method, headers: &HeaderMap, content: bool)
     }
     match pass_reason(route, method, headers, content) {
         Some(reason) => Admission::Pass(reason),
+        None if is_query(method) => Admission::Query,
         None => Admission::Lookup,
     }
 }
@@ -32,11 +34,15 @@ fn pass_reason(
     if !route.cache {
         return Some(PassReason::RouteOff);
     }
-    if method != Method::GET && method != Method::HEAD {
+    let query = is_query(method) && route.max_query_content > 0;
+    if method != Method::GET && method != Method::HEAD && !query {
         return Some(PassReason::Method);
     }
-    if content {
+    if content && !query {
         return Some(PassReason::Content);
+    }
+    if query && !says_what_it_asks(headers) {
+        return Some(PassReason::QueryUntyped);
     }
     if headers.contains_key(UPGRADE) {
         return Some(PassReason::Upgrade);

@@ -13,6 +13,7 @@
 //! | 9111 | §4.1 secondary keys | [`vary`] |
 //! | 9111 | §4.3, §3.2 asking whether it still stands | [`validation`] |
 //! | 9110 | §13, §15.4.5 a client's own conditions | [`conditional`] |
+//! | 10008 | §2, §2.7 QUERY and what its content means for a key | [`query`] |
 //! | 9111 | §4.4 what an unsafe method throws away | [`invalidation`] |
 //! | 9211 | what is said about it all | [`cache_status`] |
 
@@ -35,5 +36,6 @@ pub mod conditional;
 pub mod validation;
 
 pub mod invalidation;
+pub mod query;
 
 pub mod cache_status;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `Admission::Pass` | [`pass`] |
 //! | `Admission::Write` | [`mod@write`] |
+//! | `Admission::Query` | [`query`], which takes the content in before it looks |
 //! | `Plan::Serve` | [`deliver`], without waiting for anything when it is in memory |
 //! | `Plan::ServeAndRefresh` | [`deliver`], and [`refresh`] behind |
 //! | `Plan::ServeBackingOff` | [`deliver`] |
@@ -24,6 +25,7 @@ pub mod lookup;
 pub mod means;
 pub mod notes;
 pub mod pass;
+pub mod query;
 pub mod recipe;
 pub mod refresh;
 pub mod write;
@@ -175,6 +177,11 @@ impl<S: Origin> Service<Request<Body>> for Cache<S> {
                     (known, reason.forwarded()),
                     pass::send_on(Arc::clone(means), inner.clone(), route, request, reason),
                 )
+            }
+            Admission::Query => {
+                let (means, inner) = (Arc::clone(means), inner.clone());
+                let known = (Arc::clone(&route), Forwarded::UriMiss);
+                waiting(known, query::answer(means, inner, Match { route, captures }, request))
             }
             Admission::Lookup => {
                 if let Some(position) = shown_position(&request, means) {
