@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `hit.rs` | what is served from the store, and what does it say about itself? |
 //! | `key.rs` | when are two requests the same? |
+//! | `query.rs` | when are two QUERYs the same, and what becomes of their content? |
 //! | `stale.rs` | what happens past the soft expiry, past the hard one, and when the origin fails? |
 //! | `collapse.rs` | how often is the origin asked when many ask at once, and who gets what? |
 //! | `vary.rs` | does everybody get the variant that is meant for them? |
@@ -42,6 +43,8 @@ mod limits;
 mod pass;
 #[path = "proxy/purge.rs"]
 mod purge;
+#[path = "proxy/query.rs"]
+mod query;
 #[path = "proxy/race.rs"]
 mod race;
 #[path = "proxy/run.rs"]
