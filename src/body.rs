@@ -54,6 +54,15 @@ impl Body {
         matches!(self.0, Inner::Empty | Inner::Full(_))
     }
 
+    /// All of it, if it is in memory.
+    pub fn whole(&self) -> Option<Bytes> {
+        match &self.0 {
+            Inner::Empty => Some(Bytes::new()),
+            Inner::Full(bytes) => Some(bytes.clone()),
+            Inner::Incoming(_) | Inner::Streaming(_) => None,
+        }
+    }
+
     /// Content that arrives in pieces.
     pub fn streaming(
         body: impl HttpBody<Data = Bytes, Error = BodyError> + Send + 'static,

@@ -7,6 +7,7 @@
 //! | `head.rs` | what does a HEAD get, and what does the cache learn from its answer? |
 //! | `key.rs` | when are two requests the same? |
 //! | `no_vary_search.rs` | which queries does an origin declare to be the same? |
+//! | `query.rs` | when are two QUERYs the same, and what becomes of their content? |
 //! | `stale.rs` | what happens past the soft expiry, past the hard one, and when the origin fails? |
 //! | `collapse.rs` | how often is the origin asked when many ask at once, and who gets what? |
 //! | `vary.rs` | does everybody get the variant that is meant for them? |
@@ -62,6 +63,8 @@ mod pass;
 mod policy;
 #[path = "proxy/purge.rs"]
 mod purge;
+#[path = "proxy/query.rs"]
+mod query;
 #[path = "proxy/race.rs"]
 mod race;
 #[path = "proxy/range.rs"]

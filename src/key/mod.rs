@@ -7,9 +7,11 @@
 //! primary  ::= r route  n namespace  @ version  s scheme  a authority  p path  [q query]
 //!              (H field-name (h line)*)*       configured request fields, in configured order
 //!              (C cookie-name (c rest)*)*      configured cookies, in configured order
+//! asking   ::= primary  M method  (F field-name (f line)*)*  b content     a QUERY (RFC 10008):
+//!              the fields that describe its content, by name; the content's 256-bit digest
 //! by rule  ::= primary N rule                    the query as the rule leaves it: [`search`]
 //! parts    ::= (primary | by rule) P             where parts of the response are, not the whole
-//! variant  ::= (primary | by rule | parts) (V field-name [v value])*
+//! variant  ::= (primary | asking | by rule | parts) (V field-name [v value])*
 //! ```
 //!
 //! | two requests that differ in | share a key? |
@@ -22,6 +24,8 @@
 //! | a configured cookie sent once, or twice | no |
 //! | a field the response varies on, as normalised | no |
 //! | the whole, or a part of it: two keys of one request | no |
+//! | GET or QUERY | no |
+//! | one byte of a QUERY's content, or of a field that describes it | no |
 //!
 //! RFC 9110 §5.3 lets a list be joined into one line, so the two spellings of a configured field
 //! may mean the same. The key cannot know whether the field is a list, and the origin sees the
@@ -35,6 +39,7 @@ use http::header::{COOKIE, HeaderMap, HeaderName};
 
 use crate::config::KeyRules;
 use crate::ledger::Position;
+use crate::semantics::query::describes_content;
 
 pub mod groups;
 pub mod purge;
@@ -109,6 +114,28 @@ impl Key {
         push_fields(&mut parts, &rules.headers, headers);
         push_cookies(&mut parts, &rules.cookies, headers);
         Self::of(parts, place.route, place.namespace, place.version)
+    }
+
+    /// The key of a QUERY for the URI of this primary key.
+    ///
+    /// RFC 10008 §2.7: the key "MUST incorporate the request content and related metadata". Nothing
+    /// is normalised, as it permits: what is taken for insignificant here might not be for the
+    /// origin. Of the content the digest is kept, not the text: nobody finds two contents with one
+    /// 256-bit BLAKE3 digest (2^128 attempts), whereas two keys with one 128-bit address, against
+    /// which the full key is compared, are within reach of whoever chooses both.
+    pub fn asking(&self, method: &http::Method, headers: &HeaderMap, content: &[u8]) -> Self {
+        let mut parts = Parts::after(&self.full);
+        parts.push(Kind::Method, method.as_str().as_bytes());
+        let mut names: Vec<_> = headers.keys().filter(|name| describes_content(name)).collect();
+        names.sort_unstable_by_key(|name| name.as_str());
+        for name in names {
+            parts.push(Kind::Metadata, name.as_str().as_bytes());
+            for line in headers.get_all(name) {
+                parts.push(Kind::MetadataLine, line.as_bytes());
+            }
+        }
+        parts.push(Kind::Content, blake3::hash(content).as_bytes());
+        Self::of(parts, &self.route, &self.namespace, self.version)
     }
 
     /// The address of something that is only good since `position`: the same for all who know of
@@ -226,6 +253,10 @@ enum Kind {
     Cookie = b'C',
     CookieRest = b'c',
     Parts = b'P',
+    Method = b'M',
+    Metadata = b'F',
+    MetadataLine = b'f',
+    Content = b'b',
     Vary = b'V',
     VaryValue = b'v',
     NoVarySearch = b'N',

@@ -6,7 +6,7 @@
 //! | no connection can be opened | `Connect` | on every other server: nothing was sent |
 //! | no connection becomes free | `Busy` | no |
 //! | a pooled connection was closed before anything was sent on it | – | by the pool |
-//! | the connection breaks before the head is complete | `Broken` | once, if the method is safe and there is no content |
+//! | the connection breaks before the head is complete | `Broken` | once, if the method is safe and there is no content, or all of it is in memory |
 //! | the head does not come in time | `Timeout` | no |
 //! | the head is not HTTP that can be forwarded | `Malformed` | no |
 //! | the client's content fails on the way | `ClientFault::Content` | no |
@@ -27,6 +27,7 @@ use crate::body::Body;
 use crate::config;
 use crate::error::{OriginFault, ProxyError};
 use crate::peer::Interim;
+use crate::semantics::invalidation::is_unsafe;
 
 mod balance;
 mod client;
@@ -69,9 +70,10 @@ impl Service<Request<Body>> for Origin {
 
 async fn send(servers: &Servers, request: Request<Body>) -> Result<Response<Body>, ProxyError> {
     let (head, content) = request.into_parts();
-    let replayable = head.method.is_safe() && content.is_end_stream();
+    // What is whole is at hand a second time; what streams is gone when it was sent.
+    let again = content.whole().filter(|_| !is_unsafe(&head.method));
     let head = outgoing(head, &content);
-    let content = Lent::new(content);
+    let mut content = Lent::new(content);
     let mut tried = Vec::new();
     let mut broken_before = false;
     let mut last = None;
@@ -85,8 +87,10 @@ async fn send(servers: &Servers, request: Request<Body>) -> Result<Response<Body
             }
             // RFC 9110 §9.2.2: an idempotent request may be repeated when the connection closes.
             Err(ProxyError::Origin(fault @ OriginFault::Broken(_)))
-                if replayable && !broken_before =>
+                if let Some(again) = &again
+                    && !broken_before =>
             {
+                content = Lent::new(Body::full(again.clone()));
                 tracing::debug!(server = %server.name(), error = %fault, "asked once more");
                 broken_before = true;
                 last = Some(fault);

@@ -28,6 +28,8 @@ use crate::semantics::stored::Times;
 pub enum Admission {
     /// Look it up.
     Lookup,
+    /// A QUERY: look it up when its content is here, which is part of its key.
+    Query,
     /// Send it on and keep nothing.
     Pass(PassReason),
     /// Send it on, and invalidate what it changes.
@@ -56,7 +58,7 @@ pub enum Plan {
 pub enum PassReason {
     /// Its route says `cache = "off"`.
     RouteOff,
-    /// A method that is neither cached nor unsafe (OPTIONS).
+    /// A method that is neither cached nor unsafe (OPTIONS; QUERY where its route takes none).
     Method,
     /// A GET or HEAD with content: the content may matter and is not in the key.
     Content,
@@ -68,6 +70,10 @@ pub enum PassReason {
     Position,
     /// A precondition that only the origin can judge (If-Match, If-Unmodified-Since).
     Precondition,
+    /// A QUERY whose content has no type, or two, or is partial: for the origin to refuse.
+    QueryUntyped,
+    /// A QUERY with more content than its route takes into a key.
+    QueryTooLarge,
 }
 
 impl PassReason {
@@ -81,6 +87,8 @@ impl PassReason {
             Self::Range => "range",
             Self::Position => "position",
             Self::Precondition => "precondition",
+            Self::QueryUntyped => "query-untyped",
+            Self::QueryTooLarge => "query-too-large",
         }
     }
 

@@ -8,6 +8,7 @@ use crate::config::{OnDoubt, RequestDirectives, Route};
 use crate::ledger::Standing;
 use crate::semantics::freshness::must_not_serve_stale;
 use crate::semantics::invalidation::is_unsafe;
+use crate::semantics::query::{is_query, says_what_it_asks};
 use crate::semantics::range;
 use crate::semantics::reuse::Demands;
 use crate::semantics::targeted;
@@ -22,6 +23,7 @@ pub fn admit(route: &Route, method: &Method, headers: &HeaderMap, content: bool)
     }
     match pass_reason(route, method, headers, content) {
         Some(reason) => Admission::Pass(reason),
+        None if is_query(method) => Admission::Query,
         None => Admission::Lookup,
     }
 }
@@ -35,11 +37,15 @@ fn pass_reason(
     if !route.cache {
         return Some(PassReason::RouteOff);
     }
-    if method != Method::GET && method != Method::HEAD {
+    let query = is_query(method) && route.max_query_content > 0;
+    if method != Method::GET && method != Method::HEAD && !query {
         return Some(PassReason::Method);
     }
-    if content {
+    if content && !query {
         return Some(PassReason::Content);
+    }
+    if query && !says_what_it_asks(headers) {
+        return Some(PassReason::QueryUntyped);
     }
     if headers.contains_key(UPGRADE) {
         return Some(PassReason::Upgrade);

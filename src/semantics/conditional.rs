@@ -25,6 +25,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::fields::trim;
 use super::lists::{date, opaque_tag, opaque_tags, single};
+use super::query::is_query;
 
 /// What a client's conditions come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +48,8 @@ pub fn evaluate(
     // RFC 9111 §4.3.2: conditions are evaluated where the request "can be satisfied by reusing a
     // stored 200 (OK) or 206 (Partial Content) response".
     let conditional = status == StatusCode::OK || status == StatusCode::PARTIAL_CONTENT;
-    if !conditional || (method != Method::GET && method != Method::HEAD) {
+    let reads = method == Method::GET || method == Method::HEAD;
+    if !conditional || !(reads || is_query(method)) {
         return Precondition::None;
     }
     // RFC 9110 §13.2.2: If-Modified-Since counts only when If-None-Match is not present.
@@ -58,7 +60,9 @@ pub fn evaluate(
             Precondition::Modified
         };
     }
-    if request.contains_key(IF_MODIFIED_SINCE) {
+    // RFC 9110 §13.1.3: it is ignored if "the request method is neither GET nor HEAD"; RFC 10008
+    // §2.6 leaves conditions to RFC 9110.
+    if reads && request.contains_key(IF_MODIFIED_SINCE) {
         return since(request, response);
     }
     Precondition::None
@@ -274,6 +278,21 @@ mod tests {
         check(&asked, &response, Precondition::Modified);
         let asked = [("if-none-match", "\"a\""), ("if-modified-since", BEFORE)];
         check(&asked, &response, Precondition::NotModified);
+    }
+
+    #[test]
+    fn a_query_is_conditional_by_tag_and_not_by_date() {
+        let query = Method::from_bytes(b"QUERY").unwrap();
+        let response = fields(&[("etag", "\"a\""), ("last-modified", MODIFIED), ("date", SENT)]);
+        for (request, expected) in [
+            (&[("if-none-match", "\"a\"")][..], Precondition::NotModified),
+            (&[("if-none-match", "*")], Precondition::NotModified),
+            (&[("if-none-match", "\"b\"")], Precondition::Modified),
+            (&[("if-modified-since", MODIFIED)], Precondition::None),
+        ] {
+            let outcome = evaluate(&query, &fields(request), StatusCode::OK, &response);
+            assert_eq!(outcome, expected, "{request:?}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@
 //! | 9111 | §4.3.5 what an answer to HEAD tells of a stored one | [`head`] |
 //! | 9110 | §13, §15.4.5 a client's own conditions | [`conditional`] |
 //! | 9110 | §14, §13.1.5, §15.3.7 parts; 9111 §3.3, §3.4 | [`range`] |
+//! | 10008 | §2, §2.7 QUERY and what its content means for a key | [`query`] |
 //! | 9111 | §4.4 what an unsafe method throws away | [`invalidation`] |
 //! | 9110 | §9.3.3, §8.7, §6.4.2; 5789 §2 an answer to a write that is its target's new representation | [`representation`] |
 //! | 9875 | groups that are invalidated together | [`groups`] |
@@ -46,6 +47,7 @@ pub mod validation;
 
 pub mod groups;
 pub mod invalidation;
+pub mod query;
 pub mod representation;
 
 pub mod cache_status;

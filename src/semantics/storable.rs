@@ -17,6 +17,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::cache_control::CacheControl;
 use super::fields::{is_needed_for_reuse, names};
+use super::query::is_query;
 
 /// Why a response may not be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,7 +104,9 @@ pub fn storable(
     allowance: Allowance<'_>,
 ) -> Result<(), NotStorable> {
     // §3: the request method is understood by the cache. HEAD is answered from what GET stored.
-    refuse_if(*method != Method::GET, NotStorable::MethodNotCacheable)?;
+    // RFC 10008 §2.7: "The response to a QUERY method is cacheable".
+    let understood = *method == Method::GET || is_query(method);
+    refuse_if(!understood, NotStorable::MethodNotCacheable)?;
     // §3: the response status code is final.
     refuse_if(status.is_informational(), NotStorable::StatusNotFinal)?;
     // §3: if it is 206 or 304, or must-understand is present: the cache understands it. §3.3: "MUST
@@ -252,9 +255,11 @@ mod tests {
     const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 
     #[test]
-    fn only_get_is_stored() {
+    fn only_get_and_query_are_stored() {
         assert_eq!(get(&[], 200, &[FRESH]), Ok(()));
-        for method in ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY", "get", "X"] {
+        let query = Method::from_bytes(b"QUERY").unwrap();
+        assert_eq!(check(&query, &[], 200, &[FRESH], Allowance::default()), Ok(()));
+        for method in ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "query", "get", "X"] {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
             let said = check(&method, &[], 200, &[FRESH], OVERRIDE);
             assert_eq!(said, Err(NotStorable::MethodNotCacheable), "{method}");

@@ -198,6 +198,16 @@ pub(super) static CONTRACT_KNOBS: &[Knob] = &[
         turn: "Lower it to keep a few downloads from pushing out everything else.",
     },
     Knob {
+        key: "max_query_content",
+        kind: Kind::Size(0, 16 << 20),
+        preset: Is("\"64KiB\""),
+        says: "Largest content of a QUERY that is part of its key, and is held in memory while \
+               the QUERY is answered; larger ones are streamed to the origin; 0: QUERY is not \
+               cached.",
+        turn: "Raise it if your queries are longer, within what max_requests times as much memory \
+               allows.",
+    },
+    Knob {
         key: "max_variants",
         kind: Kind::Integer(1, 10_000),
         preset: Is("16"),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, PRAGMA, RANGE};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, Method, Request, Uri, Version};
@@ -14,6 +15,7 @@ use crate::ledger::Position;
 use crate::ledger::name::Belongs;
 use crate::peer::Interim;
 use crate::semantics::no_vary_search::Rule;
+use crate::semantics::query::is_query;
 use crate::semantics::range::{self, Field, Ranges};
 use crate::semantics::reuse::Demands;
 use crate::semantics::{validation, vary};
@@ -25,8 +27,10 @@ pub struct Asked {
     pub route: Arc<Route>,
     /// See `route`.
     pub captures: Captures,
-    /// GET or HEAD.
+    /// GET, HEAD or QUERY.
     pub method: Method,
+    /// Of a QUERY: all of it, as it is in the key and goes to the origin. Of others none.
+    pub content: Bytes,
     /// Absolute, with the canonical query.
     pub uri: Uri,
     /// `//host/path?query`, as its entry has it.
@@ -72,6 +76,7 @@ impl Asked {
             route,
             captures,
             method: parts.method,
+            content: Bytes::new(),
             uri,
             url,
             headers: parts.headers,
@@ -100,6 +105,17 @@ impl Asked {
     /// The rule that its key was made by.
     pub fn rule(&self) -> Option<&Rule> {
         self.by_rule.as_ref().map(|by_rule| &*by_rule.0)
+    }
+
+    /// The same request as a QUERY with this content, under the key of that.
+    pub fn with_content(self, content: Bytes) -> Self {
+        let key = self.key.asking(&self.method, &self.headers, &content);
+        Self { key, content, ..self }
+    }
+
+    /// The method that its fills are made with: HEAD is answered from what GET stored.
+    pub fn method_of_fills(&self) -> Method {
+        if is_query(&self.method) { self.method.clone() } else { Method::GET }
     }
 
     /// The key of the variant that this request selects.
@@ -131,7 +147,8 @@ impl Asked {
         Self {
             route: Arc::clone(&self.route),
             captures: self.captures.clone(),
-            method: Method::GET,
+            method: self.method_of_fills(),
+            content: self.content.clone(),
             uri: self.uri.clone(),
             url: self.url.clone(),
             headers,
@@ -157,7 +174,7 @@ impl Asked {
     /// The request that fetches it for everybody: without what only this client asked for, and
     /// conditional if there is something to validate.
     pub fn fetch(&self, validators: Vec<(HeaderName, http::HeaderValue)>) -> Request<Body> {
-        let mut request = self.bare_request(Method::GET);
+        let mut request = self.bare_request(self.method_of_fills());
         for name in validation::CONDITIONAL_FIELDS {
             request.headers_mut().remove(name);
         }
@@ -179,7 +196,7 @@ impl Asked {
     }
 
     fn bare_request(&self, method: Method) -> Request<Body> {
-        let mut request = Request::new(Body::empty());
+        let mut request = Request::new(Body::full(self.content.clone()));
         *request.method_mut() = method;
         *request.uri_mut() = self.uri.clone();
         *request.version_mut() = Version::HTTP_11;

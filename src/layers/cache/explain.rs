@@ -40,6 +40,14 @@ pub async fn explain(means: &Means, method: &Method, uri: &Uri, headers: HeaderM
             told["reason"] = "unsafe-method".into();
             told["invalidates"] = names.iter().map(ToString::to_string).collect();
         }
+        // Without the content there is no key to look under.
+        Admission::Query => {
+            told["verdict"] = "unknown".into();
+            told["reason"] = "query-content".into();
+            told["says"] = "What becomes of a QUERY depends on its content, which is part of its \
+                            key and cannot be given here."
+                .into();
+        }
         Admission::Lookup => {
             let asked = asked(means, method, uri, headers, Match { route, captures });
             let asked = Arc::new(asked);

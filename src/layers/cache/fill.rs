@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::response::Parts;
-use http::{HeaderMap, HeaderName, Method, Response};
+use http::{HeaderMap, HeaderName, Response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
@@ -198,7 +198,7 @@ impl<S: Origin> Fill<S> {
         let asked = AskedOrigin {
             route: &self.asked.route,
             digest: self.key.digest,
-            method: &Method::GET,
+            method: &self.asked.method_of_fills(),
             headers: &self.asked.headers,
             sent: moment.sent,
             validating: self.validated().map(|entry| &entry.response),

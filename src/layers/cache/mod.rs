@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `Admission::Pass` | [`pass`] |
 //! | `Admission::Write` | [`mod@write`], and [`represent`] where its answer is what GET would get |
+//! | `Admission::Query` | [`query`], which takes the content in before it looks |
 //! | `Plan::Serve` | [`deliver`], without waiting for anything when it is in memory |
 //! | `Plan::ServeAndRefresh` | [`deliver`], and [`refresh`] behind |
 //! | `Plan::ServeBackingOff` | [`deliver`] |
@@ -27,6 +28,7 @@ pub mod means;
 pub mod notes;
 pub mod part;
 pub mod pass;
+pub mod query;
 pub mod range;
 pub mod recipe;
 pub mod refresh;
@@ -183,6 +185,11 @@ impl<S: Origin> Service<Request<Body>> for Cache<S> {
                     return waiting(known, head::send_on(means, inner, found, request, reason));
                 }
                 waiting(known, pass::send_on(means, inner, route, request, reason))
+            }
+            Admission::Query => {
+                let (means, inner) = (Arc::clone(means), inner.clone());
+                let known = (Arc::clone(&route), Forwarded::UriMiss);
+                waiting(known, query::answer(means, inner, Match { route, captures }, request))
             }
             Admission::Lookup => {
                 if let Some(position) = shown_position(&request, means) {
