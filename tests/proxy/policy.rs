@@ -10,7 +10,7 @@
 //! | what Vary compares | 9111 §4.1 | |
 //! | directives, ages and dates as they come | 9111 §4.2.1, §5.1, §5.2; 9110 §5.6.7 | |
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::World;
 use crate::support::client::Reply;
@@ -19,12 +19,12 @@ use crate::support::wait::eventually;
 
 /// An HTTP-date this long ago.
 fn ago(seconds: u64) -> String {
-    httpdate::fmt_http_date(SystemTime::now() - Duration::from_secs(seconds))
+    httpdate::fmt_http_date(larder::clock::wall() - Duration::from_secs(seconds))
 }
 
 /// An HTTP-date this far ahead.
 fn ahead(seconds: u64) -> String {
-    httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(seconds))
+    httpdate::fmt_http_date(larder::clock::wall() + Duration::from_secs(seconds))
 }
 
 const HOUR: u64 = 3600;
