@@ -158,6 +158,9 @@ fn honours(route: &Route) -> bool {
 }
 
 /// RFC 9111 §5.2.1, where honoured: a client narrows what it is served, and `max-stale` widens it.
+///
+/// `no-store` is none of this: "if a request containing this directive is satisfied from a cache,
+/// the no-store request directive does not apply to the already stored response" (§5.2.1.5).
 fn obey(demands: &Demands, honoured: bool, entry: &Entry, plan: Plan, now: Timestamp) -> Plan {
     match plan {
         _ if !honoured => plan,
