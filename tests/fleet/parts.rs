@@ -1,5 +1,7 @@
 //! Do processes put together what each has of a whole?
 
+use std::time::Duration;
+
 use crate::Fleet;
 use crate::support::client::Reply;
 use crate::support::origin::{ok, status};
@@ -34,7 +36,9 @@ async fn parts_are_found_combined_and_thrown_away_together() {
             if asked.field("range").is_empty() {
                 part
             } else {
-                part.code(206).header("content-range", &extent)
+                // Processes tell the newer of two entries by milliseconds.
+                let pause = Duration::from_millis(50);
+                part.code(206).header("content-range", &extent).delay(pause)
             }
         });
         fleet.origin.when("PUT", "/a").replies(status(204));
