@@ -85,15 +85,23 @@ pub async fn through<S: Origin>(
     looked: Looked,
     reason: FetchReason,
 ) -> Step {
-    let parts = Parts::look(means, asked, &looked).await;
+    let mut parts = Parts::look(means, asked, &looked).await;
     if let Some(response) = parts.fresh(means) {
         return Step::Done(response);
     }
     let reason = parts.reason(reason);
-    let lead = match parts.join(means, &looked, reason).await {
-        Joining::Answered(response) => return Step::Done(response),
-        Joining::Asks(lead) => lead,
-    };
+    let mut lead = None;
+    // Once more if those it waited with turn out to want another variant.
+    for _ in 0..2 {
+        match parts.join(means, &looked, reason).await {
+            Joining::Answered(response) => return Step::Done(response),
+            Joining::Varies(names) => parts.look_again(means, &looked, &names),
+            Joining::Asks(leads) => {
+                lead = leads;
+                break;
+            }
+        }
+    }
     let as_of = means.ledger.applied();
     let sent = means.now();
     let answer = ask(means, &mut inner.clone(), asked.route.index, asked.pass_on()).await;
@@ -144,6 +152,12 @@ impl<'a> Parts<'a> {
             }
         }
         parts
+    }
+
+    /// Looks where the variant is that this request selects by these fields.
+    fn look_again(&mut self, means: &Means, whole: &Looked, names: &[HeaderName]) {
+        self.found = lookup::peek(means, &self.at, Some(names), means.now());
+        self.forget_older(whole);
     }
 
     /// Once a whole has come, however stale that is by now, a part from before it is history.
@@ -211,37 +225,42 @@ impl<'a> Parts<'a> {
             }
             Joined::Follow(flight) => {
                 means.metrics.collapsed(asked.route.index);
-                let answer = self.follow(means, &flight, reason).await;
-                answer.map_or(Joining::Asks(None), Joining::Answered)
+                self.follow(means, &flight, reason).await
             }
         }
     }
 
     /// What all get who ask for the same part of the same variant.
     fn question(&self) -> Digest {
-        let which = self.asked.ranges.as_ref().map(ToString::to_string).unwrap_or_default();
-        self.found.key.question(&which)
+        self.found.key.question(&self.which())
+    }
+
+    fn which(&self) -> String {
+        self.asked.ranges.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+
+    fn variant(&self, names: &[HeaderName]) -> Key {
+        if names.is_empty() { self.at.key.clone() } else { self.at.variant(names) }
     }
 
     /// Somebody else's part, if it is for this request too: the variant that this one asks for, not
     /// invalidated meanwhile, and still there from its beginning.
-    async fn follow(
-        &self,
-        means: &Means,
-        flight: &Flight,
-        reason: FetchReason,
-    ) -> Option<Response<Body>> {
+    async fn follow(&self, means: &Means, flight: &Flight, reason: FetchReason) -> Joining {
         let patience = self.asked.route.collapse_timeout;
         let settled = tokio::time::timeout(patience, flight.settled()).await;
-        let Ok(Settlement::Shared(shared)) = settled else { return None };
+        let Ok(Settlement::Shared(shared)) = settled else { return Joining::Asks(None) };
         if !shared.answers(|name| vary::normalised(name, &self.asked.headers)) {
-            return None;
+            return Joining::Varies(shared.varies.iter().map(|(name, _)| name.clone()).collect());
         }
         let (entry, now) = (&shared.entry, means.now());
         let standing = means.ledger.judge(entry.as_of, entry.vouched, shared.belongs(), now);
-        let reader = shared.content.reader().filter(|_| standing == Standing::Good)?;
-        let asker = (reason, Asker::Other);
-        Some(deliver::shared(self.asked, &shared, reader, asker, now))
+        match shared.content.reader() {
+            Some(reader) if standing == Standing::Good => {
+                let asker = (reason, Asker::Other);
+                Joining::Answered(deliver::shared(self.asked, &shared, reader, asker, now))
+            }
+            _ => Joining::Asks(None),
+        }
     }
 
     /// Why the origin is asked. `whole`: why the whole does not do.
@@ -376,7 +395,10 @@ impl<'a> Parts<'a> {
             stored: true,
             instead: None,
         });
-        if let Some(lead) = &lead {
+        let mut lead = lead;
+        if let Some(lead) = &mut lead {
+            // Who knows by then what it varies on finds it as well.
+            lead.also_under(self.variant(&names).question(&self.which()));
             lead.settle(Settlement::Shared(Arc::clone(&shared)));
         }
         let keeping = Keeping {
@@ -399,6 +421,8 @@ impl<'a> Parts<'a> {
 enum Joining {
     /// Somebody else's answer, or one that was stored a moment ago.
     Answered(Response<Body>),
+    /// Somebody else's answer, for another variant: these fields select one.
+    Varies(Vec<HeaderName>),
     /// This request asks the origin; for others too, if it leads.
     Asks(Option<Lead>),
 }
