@@ -106,25 +106,11 @@ pub async fn through<S: Origin>(
     let sent = means.now();
     let answer = ask(means, &mut inner.clone(), asked.route.index, asked.pass_on()).await;
     let moment = Moment { as_of, sent, received: means.now() };
-    let response = match answer {
-        Ok(response) => response,
-        Err(error) => return parts.failed(means, error),
-    };
-    match response.status() {
-        StatusCode::PARTIAL_CONTENT => parts.received(means, response, reason, moment, lead),
-        // 200 above a part is a contradiction, and which of the two is true nobody can say.
-        StatusCode::OK if response.headers().contains_key(CONTENT_RANGE) => {
-            parts.own(response, reason, NotShared::BadPart.as_str(), moment)
+    match answer {
+        Ok(response) => {
+            parts.answered(means, inner, looked, (response, moment), (reason, lead)).await
         }
-        // RFC 9110 §14.2: the origin ignored the Range, and this is the whole.
-        StatusCode::OK => {
-            fetch::take_over(means, inner, asked, looked, reason, (response, moment)).await
-        }
-        status if status.is_server_error() => match parts.instead(means) {
-            Some(response) => Step::Done(response),
-            None => parts.own(response, reason, "origin-error", moment),
-        },
-        _ => parts.own(response, reason, "range", moment),
+        Err(error) => parts.failed(means, error),
     }
 }
 
@@ -294,6 +280,33 @@ impl<'a> Parts<'a> {
         Step::Done(deliver::own(self.asked, response, reason, detail, took))
     }
 
+    /// The origin has answered; whoever waits for the same part hears of it if `lead` is there.
+    async fn answered<S: Origin>(
+        self,
+        means: &Arc<Means>,
+        inner: &S,
+        looked: Looked,
+        (response, moment): (Response<Body>, Moment),
+        (reason, lead): (FetchReason, Option<Lead>),
+    ) -> Step {
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT => self.received(means, response, reason, moment, lead),
+            // 200 above a part is a contradiction, and which of the two is true nobody can say.
+            StatusCode::OK if response.headers().contains_key(CONTENT_RANGE) => {
+                self.own(response, reason, NotShared::BadPart.as_str(), moment)
+            }
+            // RFC 9110 §14.2: the origin ignored the Range, and this is the whole.
+            StatusCode::OK => {
+                fetch::take_over(means, inner, self.asked, looked, reason, (response, moment)).await
+            }
+            status if status.is_server_error() => match self.instead(means) {
+                Some(response) => Step::Done(response),
+                None => self.own(response, reason, "origin-error", moment),
+            },
+            _ => self.own(response, reason, "range", moment),
+        }
+    }
+
     /// A 206: on its way to the client it is read into the store, if it may be.
     fn received(
         self,
@@ -384,14 +397,13 @@ impl<'a> Parts<'a> {
         let Some(reader) = content.reader() else {
             return Step::Failed(OriginFault::Broken("nothing to read".into()));
         };
+        let chosen =
+            |name: &HeaderName| (name.clone(), vary::normalised(name, &self.asked.headers));
         let shared = Arc::new(Shared {
             head,
             content: Arc::clone(&content),
             entry: entry.clone(),
-            varies: names
-                .iter()
-                .map(|name| (name.clone(), vary::normalised(name, &self.asked.headers)))
-                .collect(),
+            varies: names.iter().map(chosen).collect(),
             stored: true,
             instead: None,
         });
