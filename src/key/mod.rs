@@ -159,6 +159,14 @@ impl Key {
         Self::of(parts, &self.route, &self.namespace, self.version)
     }
 
+    /// The address of a question for a part: the same for all who ask for `which`. Not a key of
+    /// entries.
+    pub fn question(&self, which: &str) -> Digest {
+        let mut parts = Parts::after(&self.full);
+        parts.push(Kind::Parts, which.as_bytes());
+        Digest::of(&parts.0)
+    }
+
     /// The key of the variant that these request fields select, where the response to this primary
     /// key varies on `names` (RFC 9111 §4.1).
     ///

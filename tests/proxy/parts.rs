@@ -1,7 +1,9 @@
 //! Parts that the origin sent: which are kept, what they answer, what becomes of two of them.
 
+use std::time::Duration;
+
 use crate::World;
-use crate::support::client::Reply;
+use crate::support::client::{Client, Reply};
 use crate::support::origin::{Answer, Asked, Gate, Resource, Tap, ok, status};
 use crate::support::wait::eventually;
 
@@ -145,6 +147,7 @@ async fn two_parts_of_the_same_become_one_and_then_the_whole() {
     assert_eq!(world.origin.saw("/a"), asked);
     // Overlapping what is there.
     let asked = world.forwarded("bytes=6-", "6789abcdef").await;
+    world.larder.until_verdict("/a", "serve").await;
     let whole = world.warm("/a").await.expect(200, WHOLE);
     assert_eq!(world.origin.saw("/a"), asked, "nobody asked the origin for the whole");
     assert_eq!(whole.field("content-range"), "");
@@ -159,6 +162,7 @@ async fn two_parts_of_the_same_become_one_and_then_the_whole() {
 async fn a_part_that_is_everything_is_the_whole() {
     let world = world("").await;
     world.part("bytes=0-").await.expect(206, WHOLE);
+    world.larder.until_verdict("/a", "serve").await;
     let whole = world.warm("/a").await.expect(200, WHOLE);
     assert_eq!(world.origin.saw("/a"), 1);
     assert_eq!(whole.field("content-range"), "");
@@ -377,6 +381,7 @@ async fn an_origin_that_ignores_ranges_fills_the_whole() {
     world.origin.on("/a").replies(ok(WHOLE));
     let reply = world.part("bytes=0-3").await.expect(200, WHOLE);
     assert!(reply.status().has("stored"), "{:?}", reply.status());
+    world.larder.until_verdict("/a", "serve").await;
     world.warm("/a").await.expect(200, WHOLE);
     assert!(world.part("bytes=0-3").await.expect(206, "0123").is_hit());
     assert_eq!(world.origin.saw("/a"), 1);
@@ -447,6 +452,7 @@ async fn what_if_range_left_unsaid_is_not_told_to_others() {
     let reply = continued("bytes=8-15").await.expect(206, "89abcdef");
     assert!(reply.status().has("stored"), "{:?}", reply.status());
     let asked = world.origin.saw("/a");
+    world.larder.until_verdict("/a", "serve").await;
     let whole = world.warm("/a").await.expect(200, WHOLE);
     assert_eq!(whole.field("content-type"), "text/plain");
     assert_eq!(world.origin.saw("/a"), asked);
@@ -508,6 +514,71 @@ async fn a_part_is_enough_for_who_wants_no_other_answer() {
     world.warm_part("bytes=0-3").await;
     assert!(only("bytes=0-3").await.expect(206, "0123").is_hit());
     assert_eq!(only("bytes=0-4").await.status, 504);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_asks_for_the_same_part_asks_once() {
+    let world = World::with(KEEPS).await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    world.origin.on("/a").answers(move |asked| {
+        ranged(asked, WHOLE, "\"v1\"").header("vary", "accept-language").after(&held)
+    });
+    let (client, other) = (world.client.clone(), world.client.clone());
+    let ask = |client: &Client, _| client.asks("GET", "/a").header("range", "bytes=0-3");
+    let crowd = tokio::spawn(async move { client.crowd_of(30, ask).await });
+    let asking = other.asks("GET", "/a").header("range", "bytes=4-5");
+    let apart = tokio::spawn(asking.send());
+    let asking = other.asks("GET", "/a").header("range", "bytes=0-3");
+    let variant = tokio::spawn(asking.header("accept-language", "de").send());
+    eventually("all wait", async || {
+        let waiting = world.larder.metrics().await.sum("larder_collapsed_waiters_total", &[]);
+        waiting >= 30.0 && world.origin.saw("/a") == 2
+    })
+    .await;
+    gate.open();
+    for reply in crowd.await.unwrap() {
+        reply.expect(206, "0123");
+    }
+    apart.await.unwrap().expect(206, "45");
+    variant.await.unwrap().expect(206, "0123");
+    assert_eq!(world.origin.saw("/a"), 3, "one for the crowd, the other part, the variant");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_is_not_fed_with_what_is_for_one() {
+    let world = World::with(KEEPS).await;
+    world.origin.on("/a").answers(|asked| {
+        let text = format!("{:04}", asked.before);
+        let part = ok(text).code(206).header("content-range", "bytes 0-3/16");
+        part.header("cache-control", "private").delay(Duration::from_millis(100))
+    });
+    let ask = |client: &Client, _| client.asks("GET", "/a").header("range", "bytes=0-3");
+    let replies = world.client.crowd_of(20, ask).await;
+    let mut texts: Vec<_> = replies.iter().map(Reply::text).collect();
+    texts.sort_unstable();
+    texts.dedup();
+    assert_eq!(texts.len(), 20, "each has its own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_joins_a_part_that_was_asked_for_before_a_write() {
+    let world = World::with(KEEPS).await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    world.origin.when("GET", "/a").answers(move |asked| match asked.before {
+        0 => ranged(asked, WHOLE, "\"v1\"").after(&held),
+        _ => ranged(asked, "FEDCBA9876543210", "\"v2\""),
+    });
+    world.origin.when("PUT", "/a").replies(status(204));
+    let asking = world.client.asks("GET", "/a").header("range", "bytes=0-3");
+    let before = tokio::spawn(asking.send());
+    eventually("it asks", async || world.origin.saw("/a") == 1).await;
+    assert_eq!(world.client.asks("PUT", "/a").content("x").send().await.status, 204);
+    world.part("bytes=0-3").await.expect(206, "FEDC");
+    gate.open();
+    before.await.unwrap().expect(206, "0123");
+    world.warm_part("bytes=0-3").await.expect(206, "FEDC");
 }
 
 #[tokio::test(flavor = "multi_thread")]

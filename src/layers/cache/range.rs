@@ -1,5 +1,6 @@
 //! A request for a part that no stored whole answers. The origin is asked as the client asked it,
-//! for this client alone; what it says may be kept as a part, under a key of its own.
+//! once for all who ask for the same part at the same time; what it says may be kept as a part,
+//! under a key of its own.
 //!
 //! | what there is | the client gets | the store gets |
 //! |---|---|---|
@@ -35,9 +36,9 @@ use super::recipe::{Moment, Recipe, date, merge};
 use super::{Means, Origin};
 use crate::body::Body;
 use crate::error::{OriginFault, ProxyError};
-use crate::key::{Key, tags};
-use crate::layers::collapse::Shared;
+use crate::key::{Digest, Key, tags};
 use crate::layers::collapse::content::{Content, End};
+use crate::layers::collapse::{Flight, Joined, Lead, Settlement, Shared};
 use crate::ledger::Standing;
 use crate::ledger::name::Belongs;
 use crate::peer::CloseDelimited;
@@ -49,6 +50,7 @@ use crate::semantics::range::content_range::Extent;
 use crate::semantics::storable::NotStorable;
 use crate::semantics::stored::Times;
 use crate::semantics::time::Timestamp;
+use crate::semantics::validation::CONDITIONAL_FIELDS;
 use crate::semantics::vary::{self, Vary};
 use crate::store::{Entry, Record};
 
@@ -83,34 +85,32 @@ pub async fn through<S: Origin>(
     looked: Looked,
     reason: FetchReason,
 ) -> Step {
-    let parts = Parts::look(means, asked, &looked).await;
+    let mut parts = Parts::look(means, asked, &looked).await;
     if let Some(response) = parts.fresh(means) {
         return Step::Done(response);
     }
     let reason = parts.reason(reason);
+    let mut lead = None;
+    // Once more if those it waited with turn out to want another variant.
+    for _ in 0..2 {
+        match parts.join(means, &looked, reason).await {
+            Joining::Answered(response) => return Step::Done(response),
+            Joining::Varies(names) => parts.look_again(means, &looked, &names),
+            Joining::Asks(leads) => {
+                lead = leads;
+                break;
+            }
+        }
+    }
     let as_of = means.ledger.applied();
     let sent = means.now();
     let answer = ask(means, &mut inner.clone(), asked.route.index, asked.pass_on()).await;
     let moment = Moment { as_of, sent, received: means.now() };
-    let response = match answer {
-        Ok(response) => response,
-        Err(error) => return parts.failed(means, error),
-    };
-    match response.status() {
-        StatusCode::PARTIAL_CONTENT => parts.received(means, response, reason, moment),
-        // 200 above a part is a contradiction, and which of the two is true nobody can say.
-        StatusCode::OK if response.headers().contains_key(CONTENT_RANGE) => {
-            parts.own(response, reason, NotShared::BadPart.as_str(), moment)
+    match answer {
+        Ok(response) => {
+            parts.answered(means, inner, looked, (response, moment), (reason, lead)).await
         }
-        // RFC 9110 §14.2: the origin ignored the Range, and this is the whole.
-        StatusCode::OK => {
-            fetch::take_over(means, inner, asked, looked, reason, (response, moment)).await
-        }
-        status if status.is_server_error() => match parts.instead(means) {
-            Some(response) => Step::Done(response),
-            None => parts.own(response, reason, "origin-error", moment),
-        },
-        _ => parts.own(response, reason, "range", moment),
+        Err(error) => parts.failed(means, error),
     }
 }
 
@@ -138,6 +138,12 @@ impl<'a> Parts<'a> {
             }
         }
         parts
+    }
+
+    /// Looks where the variant is that this request selects by these fields.
+    fn look_again(&mut self, means: &Means, whole: &Looked, names: &[HeaderName]) {
+        self.found = lookup::peek(means, &self.at, Some(names), means.now());
+        self.forget_older(whole);
     }
 
     /// Once a whole has come, however stale that is by now, a part from before it is history.
@@ -176,6 +182,73 @@ impl<'a> Parts<'a> {
         })
     }
 
+    /// Waits with those who ask for the same part, or is the one who asks.
+    async fn join(&self, means: &Means, whole: &Looked, reason: FetchReason) -> Joining {
+        let (asked, now) = (self.asked, means.now());
+        let question = self.question();
+        let conditional = CONDITIONAL_FIELDS.iter().any(|name| asked.headers.contains_key(name));
+        let alone = !asked.route.collapse
+            || asked.has_credentials()
+            || asked.demands.no_store
+            || conditional
+            || reason == FetchReason::Request
+            || means.hit_for_miss.applies(asked.route.index, question, now);
+        if alone {
+            return Joining::Asks(None);
+        }
+        let belongs = asked.belongs();
+        let joined = means.flights.join(question, means.ledger.applied(), now, |flight| {
+            let standing = means.ledger.judge(flight.as_of, flight.began, &belongs, now);
+            standing == Standing::Good && flight.is_open(now)
+        });
+        match joined {
+            Joined::Lead(lead) => {
+                // Between the lookup and the lead another flight may have come and gone.
+                let found = lookup::peek(means, &self.at, self.found.names.as_deref(), now);
+                let mut again = Self { asked, at: Arc::clone(&self.at), found };
+                again.forget_older(whole);
+                again.fresh(means).map_or(Joining::Asks(Some(lead)), Joining::Answered)
+            }
+            Joined::Follow(flight) => {
+                means.metrics.collapsed(asked.route.index);
+                self.follow(means, &flight, reason).await
+            }
+        }
+    }
+
+    /// What all get who ask for the same part of the same variant.
+    fn question(&self) -> Digest {
+        self.found.key.question(&self.which())
+    }
+
+    fn which(&self) -> String {
+        self.asked.ranges.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+
+    fn variant(&self, names: &[HeaderName]) -> Key {
+        if names.is_empty() { self.at.key.clone() } else { self.at.variant(names) }
+    }
+
+    /// Somebody else's part, if it is for this request too: the variant that this one asks for, not
+    /// invalidated meanwhile, and still there from its beginning.
+    async fn follow(&self, means: &Means, flight: &Flight, reason: FetchReason) -> Joining {
+        let patience = self.asked.route.collapse_timeout;
+        let settled = tokio::time::timeout(patience, flight.settled()).await;
+        let Ok(Settlement::Shared(shared)) = settled else { return Joining::Asks(None) };
+        if !shared.answers(|name| vary::normalised(name, &self.asked.headers)) {
+            return Joining::Varies(shared.varies.iter().map(|(name, _)| name.clone()).collect());
+        }
+        let (entry, now) = (&shared.entry, means.now());
+        let standing = means.ledger.judge(entry.as_of, entry.vouched, shared.belongs(), now);
+        match shared.content.reader() {
+            Some(reader) if standing == Standing::Good => {
+                let asker = (reason, Asker::Other);
+                Joining::Answered(deliver::shared(self.asked, &shared, reader, asker, now))
+            }
+            _ => Joining::Asks(None),
+        }
+    }
+
     /// Why the origin is asked. `whole`: why the whole does not do.
     const fn reason(&self, whole: FetchReason) -> FetchReason {
         match self.found.plan {
@@ -207,6 +280,33 @@ impl<'a> Parts<'a> {
         Step::Done(deliver::own(self.asked, response, reason, detail, took))
     }
 
+    /// The origin has answered; whoever waits for the same part hears of it if `lead` is there.
+    async fn answered<S: Origin>(
+        self,
+        means: &Arc<Means>,
+        inner: &S,
+        looked: Looked,
+        (response, moment): (Response<Body>, Moment),
+        (reason, lead): (FetchReason, Option<Lead>),
+    ) -> Step {
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT => self.received(means, response, reason, moment, lead),
+            // 200 above a part is a contradiction, and which of the two is true nobody can say.
+            StatusCode::OK if response.headers().contains_key(CONTENT_RANGE) => {
+                self.own(response, reason, NotShared::BadPart.as_str(), moment)
+            }
+            // RFC 9110 §14.2: the origin ignored the Range, and this is the whole.
+            StatusCode::OK => {
+                fetch::take_over(means, inner, self.asked, looked, reason, (response, moment)).await
+            }
+            status if status.is_server_error() => match self.instead(means) {
+                Some(response) => Step::Done(response),
+                None => self.own(response, reason, "origin-error", moment),
+            },
+            _ => self.own(response, reason, "range", moment),
+        }
+    }
+
     /// A 206: on its way to the client it is read into the store, if it may be.
     fn received(
         self,
@@ -214,12 +314,18 @@ impl<'a> Parts<'a> {
         response: Response<Body>,
         reason: FetchReason,
         moment: Moment,
+        lead: Option<Lead>,
     ) -> Step {
         let (mut head, body) = response.into_parts();
         date(&mut head.headers, moment.received);
         match self.keepable(means, &head, &body, moment) {
-            Ok(kept) => self.keep(means, (head, body), kept, reason, moment),
-            Err(why) => self.own(Response::from_parts(head, body), reason, why.as_str(), moment),
+            Ok(kept) => self.keep(means, (head, body), kept, (reason, moment), lead),
+            Err(why) => {
+                if why.is_about_the_key() {
+                    means.hit_for_miss.unshareable(None, self.question(), means.now());
+                }
+                self.own(Response::from_parts(head, body), reason, why.as_str(), moment)
+            }
         }
     }
 
@@ -276,8 +382,8 @@ impl<'a> Parts<'a> {
         means: &Arc<Means>,
         (mut head, body): (Head, Body),
         Keepable { extent, times, tags, lacking }: Keepable,
-        reason: FetchReason,
-        moment: Moment,
+        (reason, moment): (FetchReason, Moment),
+        lead: Option<Lead>,
     ) -> Step {
         let names = match vary::parse(&head.headers) {
             Vary::Fields(names) => names,
@@ -291,14 +397,22 @@ impl<'a> Parts<'a> {
         let Some(reader) = content.reader() else {
             return Step::Failed(OriginFault::Broken("nothing to read".into()));
         };
+        let chosen =
+            |name: &HeaderName| (name.clone(), vary::normalised(name, &self.asked.headers));
         let shared = Arc::new(Shared {
             head,
             content: Arc::clone(&content),
             entry: entry.clone(),
-            varies: Vec::new(),
+            varies: names.iter().map(chosen).collect(),
             stored: true,
             instead: None,
         });
+        let mut lead = lead;
+        if let Some(lead) = &mut lead {
+            // Who knows by then what it varies on finds it as well.
+            lead.also_under(self.variant(&names).question(&self.which()));
+            lead.settle(Settlement::Shared(Arc::clone(&shared)));
+        }
         let keeping = Keeping {
             means: Arc::clone(means),
             asked: Arc::clone(self.asked),
@@ -307,11 +421,22 @@ impl<'a> Parts<'a> {
             names,
             extent,
             lacking,
+            _lead: lead,
         };
         tokio::spawn(keeping.run(entry, body, content));
         let asker = (reason, Asker::Own);
         Step::Done(deliver::shared(self.asked, &shared, reader, asker, means.now()))
     }
+}
+
+/// What came of looking for company.
+enum Joining {
+    /// Somebody else's answer, or one that was stored a moment ago.
+    Answered(Response<Body>),
+    /// Somebody else's answer, for another variant: these fields select one.
+    Varies(Vec<HeaderName>),
+    /// This request asks the origin; for others too, if it leads.
+    Asks(Option<Lead>),
 }
 
 /// What is known of a part that may be kept.
@@ -336,6 +461,8 @@ struct Keeping {
     extent: Extent,
     /// It may lack fields, and is of use only together with what is there.
     lacking: bool,
+    /// Who asks for the same while it arrives reads it too.
+    _lead: Option<Lead>,
 }
 
 impl Keeping {

@@ -70,7 +70,8 @@ mod tests {
     #[test]
     fn a_part_is_for_who_has_the_rest_of_the_same() {
         let (modified, sent) = (("last-modified", MODIFIED), ("date", LATER));
-        let rows: &[(&[&str], &[(&'static str, &str)], bool)] = &[
+        type Lines<'a> = &'a [(&'static str, &'a str)];
+        let rows: &[(&[&str], Lines<'_>, bool)] = &[
             (&[], &[], true),
             (&["\"a\""], &[("etag", "\"a\"")], true),
             (&[" \"a\" "], &[("etag", "\"a\"")], true),
