@@ -10,7 +10,7 @@
 //! | `vary.rs` | does everybody get the variant that is meant for them? |
 //! | `pass.rs` | what is none of the cache's business, and does it come through unharmed? |
 //! | `whole.rs` | is a response that is cut, endless or too large ever stored? |
-//! | `interim.rs` | who is told of 1xx responses, and what odd heads may be stored? |
+//! | `interim.rs` | who is told of 1xx responses, and what becomes of odd messages? |
 //! | `write.rs` | what does a write throw away, and when? |
 //! | `race.rs` | can anything bring back what a finished write has replaced? |
 //! | `purge.rs` | does each kind of purge reach what it names, and nothing else? |
