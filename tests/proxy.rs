@@ -15,7 +15,7 @@
 //! | `parts.rs` | which parts that the origin sent are kept, and what do they answer? |
 //! | `pass.rs` | what is none of the cache's business, and does it come through unharmed? |
 //! | `whole.rs` | is a response that is cut, endless or too large ever stored? |
-//! | `interim.rs` | who is told of 1xx responses, and what odd heads may be stored? |
+//! | `interim.rs` | who is told of 1xx responses, and what becomes of odd messages? |
 //! | `write.rs` | what does a write throw away, and when? |
 //! | `represent.rs` | when does the answer to a write become what a GET gets, and when never? |
 //! | `groups.rs` | which entries does an origin's word on a group reach? |

@@ -73,6 +73,14 @@ impl HttpBody for Lent {
         let frame = ready!(Pin::new(&mut loan.content).poll_frame(cx));
         loan.waiting_for_client = false;
         loan.moved = Instant::now();
+        // RFC 9112 §7.1.2: a recipient "MAY selectively retain or discard the received trailer
+        // fields". All are discarded: an origin that took them for header fields (§6.5.1 of RFC 9110
+        // forbids it) would take what nobody has looked at for what was checked here.
+        if let Some(Ok(frame)) = &frame
+            && frame.is_trailers()
+        {
+            return Poll::Ready(None);
+        }
         if let Some(Err(error)) = &frame {
             let stalled = error.downcast_ref::<Stalled>().is_some();
             loan.failed = Some(if stalled { STALLED } else { "it broke off" });

@@ -9,6 +9,7 @@
 //! | the connection breaks before the head is complete | `Broken` | once, if the method is safe and there is no content, or all of it is in memory |
 //! | the head does not come in time | `Timeout` | no |
 //! | the head is not HTTP that can be forwarded | `Malformed` | no |
+//! | the head is an interim one (102 to 199) | told to the client that asks, and waited on | – |
 //! | the client's content fails on the way | `ClientFault::Content` | no |
 //! | the content breaks off or stalls | an error of the response's body | no |
 

@@ -186,56 +186,56 @@ fn without_control_fields(frame: Frame<Bytes>, listed: &[HeaderName]) -> Frame<B
         Ok(trailers) => trailers,
         Err(frame) => return frame,
     };
-    let forbidden = |name: &HeaderName| {
-        matches!(
-            name.as_str(),
-            "age"
-                | "allow"
-                | "authorization"
-                | "cache-control"
-                | "cache-groups"
-                | "cache-group-invalidation"
-                | "cache-status"
-                | "cache-tag"
-                | "cache-tags"
-                | "cdn-cache-control"
-                | "connection"
-                | "content-encoding"
-                | "content-length"
-                | "content-location"
-                | "content-range"
-                | "content-type"
-                | "date"
-                | "expires"
-                | "host"
-                | "keep-alive"
-                | "larder-cache-control"
-                | "larder-position"
-                | "location"
-                | "no-vary-search"
-                | "pragma"
-                | "proxy-authenticate"
-                | "proxy-authentication-info"
-                | "proxy-authorization"
-                | "proxy-connection"
-                | "retry-after"
-                | "set-cookie"
-                | "set-cookie2"
-                | "surrogate-key"
-                | "te"
-                | "trailer"
-                | "transfer-encoding"
-                | "upgrade"
-                | "vary"
-                | "via"
-                | "www-authenticate"
-                | "xkey"
-        )
-    };
+    let forbidden = |name: &HeaderName| CONTROL_FIELDS.contains(&name.as_str());
     let kept = trailers.keys().filter(|name| !forbidden(name) && !listed.contains(name));
     let kept = kept.flat_map(|name| trailers.get_all(name).iter().map(move |value| (name, value)));
     Frame::trailers(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
+
+/// See [`without_control_fields`].
+const CONTROL_FIELDS: [&str; 41] = [
+    "age",
+    "allow",
+    "authorization",
+    "cache-control",
+    "cache-groups",
+    "cache-group-invalidation",
+    "cache-status",
+    "cache-tag",
+    "cache-tags",
+    "cdn-cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-location",
+    "content-range",
+    "content-type",
+    "date",
+    "expires",
+    "host",
+    "keep-alive",
+    "larder-cache-control",
+    "larder-position",
+    "location",
+    "no-vary-search",
+    "pragma",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "proxy-connection",
+    "retry-after",
+    "set-cookie",
+    "set-cookie2",
+    "surrogate-key",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "vary",
+    "via",
+    "www-authenticate",
+    "xkey",
+];
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! Who is told of an origin's interim responses (RFC 9110 §15.2), and what odd heads may be stored.
+//! Who is told of an origin's interim responses (RFC 9110 §15.2), and what becomes of odd messages.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -19,7 +19,7 @@ impl Raw {
     async fn asks(larder: &Larder, method: &str, target: &str) -> Self {
         let mut client = Self(TcpStream::connect(larder.address()).await.unwrap());
         let host = larder.address();
-        let fields = format!("Host: {host}\r\nConnection: close\r\n\r\n");
+        let fields = format!("Host: {host}\r\nTE: trailers\r\nConnection: te, close\r\n\r\n");
         let request = format!("{method} {target} HTTP/1.1\r\n{fields}");
         client.0.write_all(request.as_bytes()).await.unwrap();
         client
@@ -185,6 +185,25 @@ async fn what_takes_its_own_policy_back_is_passed_on_and_not_stored() {
             assert_eq!(origin.answered(), asked, "{:?}", String::from_utf8_lossy(answer));
         }
     }
+}
+
+/// RFC 9111 §3.1: "Caches MAY either store trailer fields separate from header fields or discard
+/// them. Caches MUST NOT combine trailer fields with header fields."
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_are_for_who_is_there_when_they_come_and_are_not_stored() {
+    let answer = b"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   1\r\nx\r\n0\r\nX-Sum: 42\r\n\r\n";
+    let origin = RawOrigin::sending(answer).await;
+    let larder = before(&origin, KEEPS).await;
+    let first = ask(&larder, "GET", "/a").await;
+    assert!(first.ends_with("\r\n\r\n1\r\nx\r\n0\r\nx-sum: 42\r\n\r\n"), "{first}");
+    eventually("it is a hit", async || larder.client().get("/a").await.is_hit()).await;
+    let hit = ask(&larder, "GET", "/a").await;
+    assert!(
+        hit.ends_with("\r\n\r\nx") && !hit.contains("x-sum") && !hit.contains("trailer"),
+        "{hit}"
+    );
+    assert_eq!(origin.answered(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

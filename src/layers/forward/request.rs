@@ -98,7 +98,8 @@ fn rewrite(
         }
     }
     if seen.trailer {
-        // A client's trailers are not passed on: nobody could have checked them in time.
+        // A client's trailers are not passed on: nobody could have checked them in time. Nor is what
+        // announces them, though RFC 9110 §6.6.2 would let it stand as a hint of what was lost.
         headers.remove(header::TRAILER);
     }
     if seen.guarded && !trusted {
