@@ -395,7 +395,7 @@ fn is_token_octet(octet: u8) -> bool {
 fn is_base64(encoded: &str) -> bool {
     let data = encoded.trim_end_matches('=');
     let padding = encoded.len() - data.len();
-    let padded = padding == 0 || (padding <= 2 && encoded.len() % 4 == 0);
+    let padded = padding == 0 || (padding <= 2 && encoded.len().is_multiple_of(4));
     !data.contains('=') && data.len() % 4 != 1 && padded
 }
 

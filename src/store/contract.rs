@@ -101,6 +101,7 @@ fn assert_same(read: &Entry, written: &Entry) {
     assert_eq!(read.namespace, written.namespace, "namespace");
     assert_eq!(read.url, written.url, "url");
     assert_eq!(read.tags, written.tags, "tags");
+    assert_eq!(read.groups, written.groups, "groups");
     assert_eq!(read.belongs, written.belongs, "belongs");
     assert_eq!(read.as_of, written.as_of, "as_of");
     assert_eq!(read.fill_time, written.fill_time, "fill_time");

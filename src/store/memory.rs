@@ -314,7 +314,8 @@ fn weight(record: &Record) -> u64 {
 fn entry_weight(entry: &Entry) -> u64 {
     let response = &entry.response;
     let fields = response.headers.iter().map(|(n, v)| (n.as_str().len() + v.len()) as u64);
-    let tags = entry.tags.iter().map(|tag| tag.len() as u64 + TAG_OVERHEAD);
+    let names = entry.tags.iter().chain(&entry.groups);
+    let tags = names.map(|name| name.len() as u64 + TAG_OVERHEAD);
     // The URL counts twice: `belongs` has a copy of most of it.
     let texts = entry.key.len() + entry.namespace.len() + 2 * entry.url.len();
     (response.body.len() + texts) as u64
