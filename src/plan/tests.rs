@@ -112,12 +112,14 @@ fn entry(headers: &[(&'static str, &str)]) -> Entry {
     }
 }
 
+const TYPED: &[(&str, &str)] = &[("content-type", "text/plain")];
 const ETAG: &[(&str, &str)] = &[("etag", "\"1\"")];
 
 #[test]
 fn requests_are_sorted_into_passed_written_and_looked_up() {
     let on = route();
     let off = Route { cache: false, ..route() };
+    let unasked = Route { max_query_content: 0, ..route() };
     let none: &[(&'static str, &str)] = &[];
     for (route, method, headers, content, expected) in [
         (&on, Method::GET, none, false, Admission::Lookup),
@@ -136,6 +138,22 @@ fn requests_are_sorted_into_passed_written_and_looked_up() {
         (&on, Method::PATCH, none, false, Admission::Write),
         (&on, Method::DELETE, none, false, Admission::Write),
         (&off, Method::DELETE, none, false, Admission::Write),
+        (&on, Method::from_bytes(b"QUERY").unwrap(), TYPED, true, Admission::Query),
+        (&on, Method::from_bytes(b"QUERY").unwrap(), TYPED, false, Admission::Query),
+        (
+            &on,
+            Method::from_bytes(b"QUERY").unwrap(),
+            none,
+            true,
+            Admission::Pass(PassReason::QueryUntyped),
+        ),
+        (
+            &unasked,
+            Method::from_bytes(b"QUERY").unwrap(),
+            TYPED,
+            true,
+            Admission::Pass(PassReason::Method),
+        ),
         (&on, Method::from_bytes(b"FROB").unwrap(), none, false, Admission::Write),
     ] {
         assert_eq!(
