@@ -125,8 +125,7 @@ where
                     return Poll::Ready(Ok(match ready!(answer.poll(cx)) {
                         Ok(response) => {
                             let broken = this.broken.take();
-                            let response =
-                                if *this.is_head { head_of(response) } else { response };
+                            let response = if *this.is_head { head_of(response) } else { response };
                             response.map(|content| B::from(told(content, broken)))
                         }
                         Err(never) => match never {},

@@ -232,18 +232,26 @@ impl Stage {
 
     /// The same where somebody else speaks first in `Cache-Status`.
     pub(crate) async fn fills(&self, path: &str, fields: &[(&'static str, &'static str)]) -> Reply {
-        let asking = fields.iter().fold(self.asks("GET", path), |a, (n, v)| a.header(n, v));
-        let reply = asking.send().await;
+        let ask = || fields.iter().fold(self.asks("GET", path), |a, (n, v)| a.header(n, v));
+        let reply = ask().send().await;
         eventually(&format!("{} is stored", self.at(path)), async || {
             !self.explained(path, fields).await["found"].is_null()
         })
         .await;
+        // Until it is wholly put away, who asks is answered together with who asked first.
+        let fresh = self.explained(path, fields).await["verdict"] == "serve";
+        while fresh && !says_hit(&ask().send().await) {
+            tokio::task::yield_now().await;
+        }
         reply
     }
 
     /// Waits until a plain GET of it would be a fresh hit.
     pub(crate) async fn until_fresh(&self, path: &str) {
         self.world.cache.larder.until_verdict(&self.at(path), "serve").await;
+        while !says_hit(&self.get(path).await) {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Asks for what must be a fresh hit.
@@ -269,6 +277,12 @@ impl Stage {
         let told = self.explained(path, &[]).await;
         assert!(told["found"].is_null(), "{path}: {told}");
     }
+}
+
+/// Was it answered from the store, whoever else speaks in `Cache-Status`?
+fn says_hit(reply: &Reply) -> bool {
+    let lines = reply.headers.get_all("cache-status").iter();
+    lines.last().is_some_and(|line| line.as_bytes().starts_with(b"larder; hit"))
 }
 
 /// The moment this many seconds from now, as fields have it.

@@ -1,6 +1,6 @@
 //! A client waits for the origin: it leads a fill, or follows one.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::{HeaderName, Response};
 use tokio::sync::oneshot;
@@ -11,6 +11,7 @@ use super::fill::{Fill, Filled};
 use super::lookup::{self, Looked};
 use super::{Means, Origin};
 use crate::body::Body;
+use crate::config::RequestDirectives;
 use crate::error::OriginFault;
 use crate::key::{Key, tags};
 use crate::layers::collapse::content::Reader;
@@ -64,9 +65,14 @@ pub async fn through<S: Origin>(
     let (now, applied) = (means.now(), means.ledger.applied());
     // Tags that stand in the content are known when it has been read: too late for who joins now.
     let untold = tags::needs_json(&asked.route.tags);
+    // RFC 9111 §5.2.1.4: what the origin said before this request came is a stored response to it,
+    // though it is still on its way to the store.
+    let newer = asked.route.request_directives == RequestDirectives::Honour
+        && asked.demands.are_about_age();
     let joined = means.flights.join(looked.key.digest, applied, now, |flight| {
         let good = means.ledger.judge(flight.as_of, flight.began, &belongs, now) == Standing::Good;
-        good && flight.is_open(now) && (!untold || flight.as_of >= applied)
+        let in_time = !newer || flight.is_fetching();
+        good && flight.is_open(now) && in_time && (!untold || flight.as_of >= applied)
     });
     match joined {
         Joined::Lead(lead) => {
@@ -104,12 +110,13 @@ struct Waiting<'a> {
 
 impl Waiting<'_> {
     async fn lead<S: Origin>(
-        self,
+        mut self,
         inner: &S,
         looked: Looked,
         lead: Option<crate::layers::collapse::Lead>,
     ) -> Step {
         let (reply, filled) = oneshot::channel();
+        let reason = Arc::new(OnceLock::new());
         let validated = looked
             .entry
             .filter(|(_, standing)| *standing != Standing::Invalidated)
@@ -125,10 +132,13 @@ impl Waiting<'_> {
             names: looked.names,
             refreshing: false,
             unconditional: false,
+            reason: Arc::clone(&reason),
             reply: Some(reply),
         };
         tokio::spawn(fill.run());
-        match filled.await {
+        let filled = filled.await;
+        self.reason = reason.get().copied().unwrap_or(self.reason);
+        match filled {
             Ok(Filled::Settled(settlement)) => self.settled(settlement, Asker::Own),
             Ok(Filled::Shared(shared, reader)) => self.read(&shared, reader, Asker::Own),
             Ok(Filled::Own(response, why, took)) => {

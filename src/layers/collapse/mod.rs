@@ -202,6 +202,11 @@ impl Flight {
         }
     }
 
+    /// Has the origin not answered yet? Then its answer is no older than whoever joins now.
+    pub fn is_fetching(&self) -> bool {
+        matches!(&*self.state.borrow(), State::Fetching)
+    }
+
     /// Waits until it is settled.
     pub async fn settled(&self) -> Settlement {
         let mut state = self.state.subscribe();
