@@ -122,6 +122,7 @@ const STORIES: &[Story] = stories! {
         safe_methods_throw_nothing_away
         what_was_refused_throws_nothing_away
         every_query_of_the_target_goes_with_it
+        however_the_target_is_spelled_it_is_the_target
         what_the_answer_names_goes_too
         what_is_of_another_origin_stays
         what_cannot_be_ruled_out_counts_as_done;

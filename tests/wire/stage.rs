@@ -254,14 +254,19 @@ impl Stage {
         }
     }
 
-    /// Asks for what must be a fresh hit.
+    /// Asks for what must be a fresh hit, or be answered by what is on its way to the store, until
+    /// it is there.
     #[track_caller]
     pub(crate) fn hit(&self, path: &str) -> impl Future<Output = Reply> {
         let caller = std::panic::Location::caller();
         async move {
-            let reply = self.get(path).await;
-            assert!(reply.is_hit(), "{caller}: {path} should be a hit: {reply:?}");
-            reply
+            loop {
+                let reply = self.get(path).await;
+                assert!(reply.is_shared(), "{caller}: {path} should be a hit: {reply:?}");
+                if reply.is_hit() {
+                    return reply;
+                }
+            }
         }
     }
 

@@ -117,8 +117,8 @@ async fn look(asking: &Asking<'_>, began: Timestamp) -> Option<Permission> {
             let standing = means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
             let newer = stale.is_none_or(|s| entry.vouched > s.vouched);
             let recent = entry.response.times.is_fresh(now) || entry.vouched >= began;
-            let demanded = asked.demands.max_age.is_none() && !asked.demands.no_cache;
-            let usable = standing == Standing::Good && newer && recent && demanded;
+            let will_do = !asked.demands.are_about_age();
+            let usable = standing == Standing::Good && newer && recent && will_do;
             usable.then_some(Permission::Elsewhere(entry))
         }
     }
