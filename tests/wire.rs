@@ -73,6 +73,7 @@ const STORIES: &[Story] = stories! {
         what_says_for_how_long_is_stored
         what_does_not_say_for_how_long_is_not
         prohibitions_are_obeyed
+        what_is_for_one_does_not_keep_others_from_sharing
         what_forbids_is_believed_even_where_it_cannot_be_read
         answers_to_credentials_are_shared_only_by_permission
         must_understand_is_heeded_for_known_statuses

@@ -286,8 +286,8 @@ impl Stage {
 
 /// Was it answered from the store, whoever else speaks in `Cache-Status`?
 fn says_hit(reply: &Reply) -> bool {
-    let lines = reply.headers.get_all("cache-status").iter();
-    lines.last().is_some_and(|line| line.as_bytes().starts_with(b"larder; hit"))
+    let mut lines = reply.headers.get_all("cache-status").iter();
+    lines.next_back().is_some_and(|line| line.as_bytes().starts_with(b"larder; hit"))
 }
 
 /// The moment this many seconds from now, as fields have it.

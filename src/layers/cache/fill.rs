@@ -387,7 +387,10 @@ impl<S: Origin> Fill<S> {
         held: lease::Held,
     ) {
         let end = if why.is_about_the_key() {
-            let systematic = why.is_policy() && !parts.status.is_client_error();
+            // What no route claims has nothing in common: its login page must not keep the rest from
+            // being fetched once for all.
+            let alike = !self.asked.route.is_fallback();
+            let systematic = alike && why.is_policy() && !parts.status.is_client_error();
             self.note_unshareable(systematic);
             LeaseEnd::Unshareable(super::notes::UNSHAREABLE_FOR)
         } else {
