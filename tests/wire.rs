@@ -73,6 +73,7 @@ const STORIES: &[Story] = stories! {
         what_says_for_how_long_is_stored
         what_does_not_say_for_how_long_is_not
         prohibitions_are_obeyed
+        what_is_for_one_does_not_keep_others_from_sharing
         what_forbids_is_believed_even_where_it_cannot_be_read
         answers_to_credentials_are_shared_only_by_permission
         must_understand_is_heeded_for_known_statuses
@@ -122,6 +123,7 @@ const STORIES: &[Story] = stories! {
         safe_methods_throw_nothing_away
         what_was_refused_throws_nothing_away
         every_query_of_the_target_goes_with_it
+        however_the_target_is_spelled_it_is_the_target
         what_the_answer_names_goes_too
         what_is_of_another_origin_stays
         what_cannot_be_ruled_out_counts_as_done;

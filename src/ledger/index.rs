@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::Position;
-use super::name::{Belongs, Name, lineage, prefix_digest};
+use super::name::{Belongs, Name, lineage, plain, prefix_digest};
 use super::record::Mode;
 
 /// Most distinct lengths of prefixes that are looked for.
@@ -44,7 +44,7 @@ impl Index {
 
     pub(super) fn note(&mut self, name: &Name, mode: Mode, position: Position) {
         if let Name::Prefix(text) = name {
-            self.note_prefix(text.len(), position);
+            self.note_prefix(plain(text).len(), position);
         }
         let table = match mode {
             Mode::Hard => &mut self.hard,

@@ -10,11 +10,17 @@
 //! | `prefix:/products/` | entries whose path starts with this text |
 //! | `group://host/scripts` | entries of this host that belong to the group `scripts` (RFC 9875) |
 //!
+//! In `url`, `path` and `prefix` it does not matter which of the characters of ASCII are
+//! percent-encoded, nor in which case the digits of an octet beyond it are written: RFC 3986 §6.2.2
+//! calls most of such spellings equivalent, and to most origins all of them are. An entry keeps to
+//! the spelling of its request all the same.
+//!
 //! `url`, `path` and `prefix` may start with `//host` and then mean that host only. A write names
 //! no host: the same API is often reached under several, and one entry too many invalidated is a
 //! miss, one too few is a stale read. A group always names its host, since what the same text means
 //! elsewhere is not known; everything behind the slash is the group's, further slashes too.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::str::FromStr;
@@ -67,7 +73,10 @@ impl Name {
     /// share one by accident cost a miss, never a stale hit.
     pub fn digest(&self) -> u64 {
         let (kind, text) = self.parts();
-        digest(kind, text)
+        match self {
+            Self::Url(_) | Self::Path(_) | Self::Prefix(_) => digest(kind, &plain(text)),
+            Self::All | Self::Namespace(_) | Self::Tag(_) | Self::Group(_) => digest(kind, text),
+        }
     }
 }
 
@@ -127,8 +136,9 @@ impl Belongs {
         tags: &[T],
         groups: &[G],
     ) -> Self {
+        let end = plain(url.get(..url.find('?').unwrap_or(url.len())).unwrap_or(url)).len();
+        let url = &*plain(url);
         let path_at = url.get(2..).and_then(|u| u.find('/')).map_or(url.len(), |at| at + 2);
-        let end = url.find('?').unwrap_or(url.len());
         let (local, place) = (&url[path_at..], &url[..end]);
         let path = &url[path_at.min(end)..end];
         let mut names = vec![
@@ -167,9 +177,47 @@ pub fn lineage(namespace: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Digest of a prefix purge's text.
+/// Digest of a prefix purge's text, as [`plain`] has it.
 pub(super) fn prefix_digest(prefix: &str) -> u64 {
     digest("prefix", prefix)
+}
+
+/// A path or URL in one of its spellings: what ASCII can write is not percent-encoded, and the
+/// digits of the rest are in upper case (RFC 3986 §6.2.2.1, §6.2.2.2). Reserved characters are
+/// decoded as well: two names that come out the same by that cost a miss.
+pub(super) fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        out.push_str(before);
+        rest = after;
+        let Some(digits) = after.get(..2) else {
+            out.push('%');
+            continue;
+        };
+        match u8::from_str_radix(digits, 16) {
+            // `from_str_radix` takes a sign.
+            Ok(_) if digits.starts_with('+') => {
+                out.push('%');
+                continue;
+            }
+            Ok(octet @ b'!'..=b'~') => out.push(char::from(octet)),
+            Ok(_) => {
+                out.push('%');
+                out.push_str(&digits.to_ascii_uppercase());
+            }
+            Err(_) => {
+                out.push('%');
+                continue;
+            }
+        }
+        rest = after.get(2..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
 }
 
 fn digest(kind: &str, text: &str) -> u64 {
@@ -253,8 +301,34 @@ mod tests {
     }
 
     #[test]
+    fn it_does_not_matter_how_a_place_is_percent_encoded() {
+        let url = "//h/caf%C3%A9/~a'b?q=%7E";
+        let belongs = Belongs::of("", url, &[""], &[""; 0]);
+        for name in [
+            "path:/caf%c3%a9/~a'b",
+            "path:/%63af%C3%a9/%7ea%27b",
+            "path://h/caf%C3%A9/%7Ea'b",
+            "url:/caf%C3%a9/~a%27b?q=~",
+        ] {
+            let name: Name = name.parse().unwrap();
+            assert!(belongs.names.contains(&name.digest()), "{name}");
+        }
+        for name in ["path:/caf%C3%A8/~a'b", "path:/cafe/~a'b", "path:/caf%C3%A9/~a'B"] {
+            let name: Name = name.parse().unwrap();
+            assert!(!belongs.names.contains(&name.digest()), "{name}");
+        }
+        assert_eq!(belongs.path(), "/caf%C3%A9/~a'b");
+        assert_eq!(Belongs::of("", "//h/a%3fb?c", &[""], &[""; 0]).path(), "/a?b");
+        for odd in ["%", "%2", "%zz", "%+1", "a%", "%%41", "%\u{e9}", "%E9\u{e9}%"] {
+            let _ = plain(odd);
+        }
+    }
+
+    #[test]
     fn odd_urls_do_not_panic() {
-        for url in ["", "/", "//", "//h", "//h?x", "?", "//h/?", "/p?//x/"] {
+        for url in
+            ["/%", "//h%2Fx?%", "//h/%3F?", "", "/", "//", "//h", "//h?x", "?", "//h/?", "/p?//x/"]
+        {
             let _ = Belongs::of("", url, &[""], &[""]).path();
         }
     }

@@ -61,6 +61,12 @@ impl Demands {
         demands
     }
 
+    /// Do they limit how old a response may be, so that not every stored one will do (§5.2.1.1,
+    /// §5.2.1.3, §5.2.1.4)?
+    pub const fn are_about_age(&self) -> bool {
+        self.no_cache || self.max_age.is_some() || self.min_fresh.is_some()
+    }
+
     fn obey(&mut self, name: &[u8], argument: Option<&[u8]>) {
         // RFC 9111 §5.2: directives are case-insensitive, and unknown ones are ignored.
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());

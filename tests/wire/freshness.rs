@@ -1,7 +1,7 @@
 //! For how long (RFC 9111 §4.2, RFC 9213)? Nothing here waits: `Age`, `Date` and `Expires` of the
 //! origin make things old at once.
 
-use crate::stage::{Stage, date};
+use crate::stage::{Place, Stage, date};
 use crate::support::client::Reply;
 use crate::support::origin::{Answer, ok};
 
@@ -18,6 +18,9 @@ async fn lasts(stage: &Stage, path: &str, answer: Answer, expected: i64) {
     stage.stores(path).await;
     let hit = stage.hit(path).await;
     let left = left(&hit);
+    // Valkey keeps nothing for longer than a year.
+    let kept = if stage.world.cache.place == Place::Valkey { 366 * 86_400 } else { i64::MAX };
+    let expected = expected.min(kept);
     assert!((expected - 10..=expected).contains(&left), "{path}: {expected}, {hit:?}");
     assert_eq!(stage.saw(path), 1, "{path}");
 }

@@ -78,6 +78,22 @@ pub(crate) async fn every_query_of_the_target_goes_with_it(stage: &Stage) {
     }
 }
 
+/// RFC 3986 §6.2.2: the same URI, differently spelled.
+pub(crate) async fn however_the_target_is_spelled_it_is_the_target(stage: &Stage) {
+    for (read, written) in [
+        ("/caf%C3%A9", "/caf%c3%a9"),
+        ("/~bob", "/%7Ebob"),
+        ("/%7ebob/x", "/~bob/x"),
+        ("/O'Neil", "/O%27Neil"),
+        ("/a%20b", "/%61%20b"),
+    ] {
+        keeps(stage, read).await;
+        stage.when("PUT", written, status(204));
+        stage.asks("PUT", written).content("x").send().await.expect(204, "");
+        is_gone(stage, read, written).await;
+    }
+}
+
 pub(crate) async fn what_the_answer_names_goes_too(stage: &Stage) {
     let authority = stage.world.cache.client.address();
     let named = stage.at("/named");

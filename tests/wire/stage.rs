@@ -232,28 +232,41 @@ impl Stage {
 
     /// The same where somebody else speaks first in `Cache-Status`.
     pub(crate) async fn fills(&self, path: &str, fields: &[(&'static str, &'static str)]) -> Reply {
-        let asking = fields.iter().fold(self.asks("GET", path), |a, (n, v)| a.header(n, v));
-        let reply = asking.send().await;
+        let ask = || fields.iter().fold(self.asks("GET", path), |a, (n, v)| a.header(n, v));
+        let reply = ask().send().await;
         eventually(&format!("{} is stored", self.at(path)), async || {
             !self.explained(path, fields).await["found"].is_null()
         })
         .await;
+        // Until it is wholly put away, who asks is answered together with who asked first.
+        let fresh = self.explained(path, fields).await["verdict"] == "serve";
+        while fresh && !says_hit(&ask().send().await) {
+            tokio::task::yield_now().await;
+        }
         reply
     }
 
     /// Waits until a plain GET of it would be a fresh hit.
     pub(crate) async fn until_fresh(&self, path: &str) {
         self.world.cache.larder.until_verdict(&self.at(path), "serve").await;
+        while !says_hit(&self.get(path).await) {
+            tokio::task::yield_now().await;
+        }
     }
 
-    /// Asks for what must be a fresh hit.
+    /// Asks for what must be a fresh hit, or be answered by what is on its way to the store, until
+    /// it is there.
     #[track_caller]
     pub(crate) fn hit(&self, path: &str) -> impl Future<Output = Reply> {
         let caller = std::panic::Location::caller();
         async move {
-            let reply = self.get(path).await;
-            assert!(reply.is_hit(), "{caller}: {path} should be a hit: {reply:?}");
-            reply
+            loop {
+                let reply = self.get(path).await;
+                assert!(reply.is_shared(), "{caller}: {path} should be a hit: {reply:?}");
+                if reply.is_hit() {
+                    return reply;
+                }
+            }
         }
     }
 
@@ -269,6 +282,12 @@ impl Stage {
         let told = self.explained(path, &[]).await;
         assert!(told["found"].is_null(), "{path}: {told}");
     }
+}
+
+/// Was it answered from the store, whoever else speaks in `Cache-Status`?
+fn says_hit(reply: &Reply) -> bool {
+    let mut lines = reply.headers.get_all("cache-status").iter();
+    lines.next_back().is_some_and(|line| line.as_bytes().starts_with(b"larder; hit"))
 }
 
 /// The moment this many seconds from now, as fields have it.

@@ -1,5 +1,7 @@
 //! What may be kept (RFC 9111 §3)?
 
+use std::time::Duration;
+
 use crate::stage::{Stage, date};
 use crate::support::origin::{ok, status};
 
@@ -61,6 +63,20 @@ pub(crate) async fn prohibitions_are_obeyed(stage: &Stage) {
     stage.never_stores("/range", &[]).await;
     stage.on("/cookie", ok("mine").max_age(60).header("set-cookie", "a=b"));
     stage.never_stores("/cookie", &[]).await;
+}
+
+/// However many answers elsewhere are for one client each, a crowd is served by one fetch.
+pub(crate) async fn what_is_for_one_does_not_keep_others_from_sharing(stage: &Stage) {
+    for number in 0..20 {
+        let path = format!("/login-{number}");
+        stage.on(&path, ok("mine").header("cache-control", "private, max-age=60"));
+        stage.get(&path).await.expect(200, "mine");
+    }
+    stage.on("/hot", ok("for all").max_age(60).delay(Duration::from_millis(300)));
+    for reply in stage.world.cache.client.crowd(20, &stage.at("/hot")).await {
+        reply.expect(200, "for all");
+    }
+    assert_eq!(stage.saw("/hot"), 1);
 }
 
 pub(crate) async fn what_forbids_is_believed_even_where_it_cannot_be_read(stage: &Stage) {

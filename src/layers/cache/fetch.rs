@@ -1,6 +1,6 @@
 //! A client waits for the origin: it leads a fill, or follows one.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::{HeaderName, Response};
 use tokio::sync::oneshot;
@@ -12,6 +12,7 @@ use super::lookup::{self, Looked};
 use super::recipe::Moment;
 use super::{Means, Origin};
 use crate::body::Body;
+use crate::config::RequestDirectives;
 use crate::error::OriginFault;
 use crate::key::{Key, tags};
 use crate::layers::collapse::content::Reader;
@@ -57,7 +58,8 @@ pub async fn through<S: Origin>(
     company: Company,
 ) -> Step {
     let place = (looked.key.clone(), looked.names.clone());
-    let waiting = Waiting { means, asked, place, stale: servable(&looked, means), reason };
+    let (stale, found_out) = (servable(&looked, means), Arc::default());
+    let waiting = Waiting { means, asked, place, stale, reason, found_out };
     if company == Company::Alone {
         return waiting.lead(inner, looked, None).await;
     }
@@ -65,9 +67,14 @@ pub async fn through<S: Origin>(
     let (now, applied) = (means.now(), means.ledger.applied());
     // Tags that stand in the content are known when it has been read: too late for who joins now.
     let untold = tags::needs_json(&asked.route.tags);
+    // RFC 9111 §5.2.1.4: what the origin said before this request came is a stored response to it,
+    // though it is still on its way to the store.
+    let newer = asked.route.request_directives == RequestDirectives::Honour
+        && asked.demands.are_about_age();
     let joined = means.flights.join(looked.key.digest, applied, now, |flight| {
         let good = means.ledger.judge(flight.as_of, flight.began, &belongs, now) == Standing::Good;
-        good && flight.is_open(now) && (!untold || flight.as_of >= applied)
+        let in_time = !newer || flight.is_fetching();
+        good && flight.is_open(now) && in_time && (!untold || flight.as_of >= applied)
     });
     match joined {
         Joined::Lead(lead) => {
@@ -96,7 +103,8 @@ pub async fn take_over<S: Origin>(
     (response, moment): (Response<Body>, Moment),
 ) -> Step {
     let place = (looked.key.clone(), looked.names.clone());
-    let waiting = Waiting { means, asked, place, stale: None, reason };
+    let found_out = Arc::default();
+    let waiting = Waiting { means, asked, place, stale: None, reason, found_out };
     let (reply, filled) = oneshot::channel();
     let fill = Fill { stale: None, ..waiting.fill(inner, looked, None, reply) };
     tokio::spawn(fill.take(response, moment));
@@ -118,6 +126,8 @@ struct Waiting<'a> {
     place: (Key, Option<Vec<HeaderName>>),
     stale: Option<Arc<Entry>>,
     reason: FetchReason,
+    /// A better reason, if its fill finds one in the store that processes share.
+    found_out: Arc<OnceLock<FetchReason>>,
 }
 
 impl Waiting<'_> {
@@ -154,12 +164,15 @@ impl Waiting<'_> {
             names: looked.names,
             refreshing: false,
             unconditional: false,
+            reason: Arc::clone(&self.found_out),
             reply: Some(reply),
         }
     }
 
-    async fn filled(self, filled: oneshot::Receiver<Filled>) -> Step {
-        match filled.await {
+    async fn filled(mut self, filled: oneshot::Receiver<Filled>) -> Step {
+        let filled = filled.await;
+        self.reason = self.found_out.get().copied().unwrap_or(self.reason);
+        match filled {
             Ok(Filled::Settled(settlement)) => self.settled(settlement, Asker::Own),
             Ok(Filled::Shared(shared, reader)) => self.read(&shared, reader, Asker::Own),
             Ok(Filled::Own(response, why, took)) => {

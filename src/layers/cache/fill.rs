@@ -9,7 +9,7 @@
 //! | something for the asker alone | it | nothing: they fetch for themselves | nothing |
 //! | 304 to what we did not ask, or nothing | 502 or 504, or something stale | the same | nothing; a back-off is noted |
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::response::Parts;
@@ -34,7 +34,7 @@ use crate::layers::collapse::{Found, Lead, Settlement, Shared};
 use crate::ledger::Standing;
 use crate::peer::CloseDelimited;
 use crate::plan::response::{Answer, Asked as AskedOrigin, settle};
-use crate::plan::{Audience, NotShared, Outcome, Plan};
+use crate::plan::{Audience, FetchReason, NotShared, Outcome, Plan};
 use crate::semantics::stored::Times;
 use crate::semantics::validation;
 use crate::semantics::vary::{self, Vary};
@@ -64,6 +64,9 @@ pub struct Fill<S> {
     pub names: Option<Vec<HeaderName>>,
     /// Runs behind a stale hit.
     pub refreshing: bool,
+    /// Why the origin is asked after all, where the store that processes share knew more of it than
+    /// this process: for the asker to tell its client.
+    pub reason: Arc<OnceLock<FetchReason>>,
     /// The asker; a background refresh has none.
     pub reply: Option<oneshot::Sender<Filled>>,
 }
@@ -149,6 +152,9 @@ impl<S: Origin> Fill<S> {
         let (entry, standing) = looked.entry?;
         if done {
             return Some(Settlement::Entry(entry, Found::Stored));
+        }
+        if let Plan::Fetch(reason) | Plan::Revalidate(reason) = looked.plan {
+            let _ = self.reason.set(reason);
         }
         if standing != Standing::Invalidated {
             self.stale = Some(entry);
@@ -383,7 +389,10 @@ impl<S: Origin> Fill<S> {
         held: lease::Held,
     ) {
         let end = if why.is_about_the_key() {
-            let systematic = why.is_policy() && !parts.status.is_client_error();
+            // What no route claims has nothing in common: its login page must not keep the rest from
+            // being fetched once for all.
+            let alike = !self.asked.route.is_fallback();
+            let systematic = alike && why.is_policy() && !parts.status.is_client_error();
             self.note_unshareable(systematic);
             LeaseEnd::Unshareable(super::notes::UNSHAREABLE_FOR)
         } else {

@@ -118,10 +118,8 @@ async fn look(asking: &Asking<'_>, began: Timestamp) -> Option<Permission> {
             let standing = lookup::standing(means, asked, &entry, now);
             let newer = stale.is_none_or(|s| entry.vouched > s.vouched);
             let recent = entry.response.times.is_fresh(now) || entry.vouched >= began;
-            let demands = &asked.demands;
-            let content =
-                !demands.no_cache && demands.max_age.is_none() && demands.min_fresh.is_none();
-            let usable = standing == Standing::Good && newer && recent && content;
+            let will_do = !asked.demands.are_about_age();
+            let usable = standing == Standing::Good && newer && recent && will_do;
             usable.then_some(Permission::Elsewhere(entry))
         }
     }

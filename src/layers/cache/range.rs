@@ -239,7 +239,7 @@ impl<'a> Parts<'a> {
             return Joining::Varies(shared.varies.iter().map(|(name, _)| name.clone()).collect());
         }
         let (entry, now) = (&shared.entry, means.now());
-        let standing = means.ledger.judge(entry.as_of, entry.vouched, shared.belongs(), now);
+        let standing = lookup::standing(means, self.asked, entry, now);
         match shared.content.reader() {
             Some(reader) if standing == Standing::Good => {
                 let asker = (reason, Asker::Other);

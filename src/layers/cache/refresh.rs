@@ -45,6 +45,7 @@ pub fn behind<S: Origin>(
         shared: Shared::Unasked,
         names: looked.names.clone(),
         refreshing: true,
+        reason: Arc::default(),
         unconditional: false,
         reply: None,
     };

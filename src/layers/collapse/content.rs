@@ -143,13 +143,19 @@ impl Content {
     /// A reader from the beginning; `None` if the beginning is no longer kept.
     pub fn reader(self: &Arc<Self>) -> Option<Reader> {
         let mut state = self.lock();
-        if state.first > 0 || state.phase == Phase::Window {
+        let over = matches!(state.phase, Phase::Window | Phase::Ended(End::Broken));
+        if state.first > 0 || over {
             return None;
         }
         let id = state.next_reader;
         state.next_reader += 1;
         state.readers.insert(id, Place::default());
         Some(Reader { content: Arc::clone(self), id, done: false })
+    }
+
+    /// Did it break off? Then it is of no use to anybody who comes now.
+    pub fn is_broken(&self) -> bool {
+        matches!(self.lock().phase, Phase::Ended(End::Broken))
     }
 
     /// Adds a piece and wakes who waits for it.
@@ -396,6 +402,7 @@ mod tests {
         content.end(End::Broken);
         content.end(End::Complete);
         assert!(reader.collect().await.is_err());
+        assert!(content.is_broken() && content.reader().is_none(), "nobody else is fed by it");
     }
 
     #[tokio::test]

@@ -194,11 +194,17 @@ impl Flight {
         match &*self.state.borrow() {
             State::Fetching => true,
             State::Settled(Settlement::Shared(shared)) => {
-                shared.stored && shared.entry.response.times.is_fresh(now)
+                let lasts = shared.entry.response.times.is_fresh(now);
+                shared.stored && lasts && !shared.content.is_broken()
             }
             State::Settled(Settlement::Entry(entry, _)) => entry.response.times.is_fresh(now),
             State::Settled(_) => false,
         }
+    }
+
+    /// Has the origin not answered yet? Then its answer is no older than whoever joins now.
+    pub fn is_fetching(&self) -> bool {
+        matches!(&*self.state.borrow(), State::Fetching)
     }
 
     /// Waits until it is settled.
