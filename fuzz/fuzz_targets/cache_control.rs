@@ -63,15 +63,13 @@ fn case_says_nothing(read: &CacheControl, lines: &[HeaderValue]) {
     assert_eq!(&CacheControl::parse(upper.iter()), read);
 }
 
-/// RFC 9110 §5.3: lines may be joined by commas. Where each can be read, that changes nothing.
+/// RFC 9110 §5.3: lines may be joined by commas. Where each can be read, that changes nothing; a
+/// quote that one line leaves open may be closed by the next.
 fn lines_are_one_list(read: &CacheControl, lines: &[HeaderValue]) {
     let bytes: Vec<&[u8]> = lines.iter().map(HeaderValue::as_bytes).collect();
     let Ok(joined) = HeaderValue::from_bytes(&bytes.join(&b", "[..])) else { return };
-    let joined = CacheControl::parse(std::iter::once(&joined));
-    if read.malformed {
-        assert!(joined.no_store >= read.no_store && joined.is_private() >= read.is_private());
-    } else {
-        assert_eq!(&joined, read);
+    if !read.malformed {
+        assert_eq!(&CacheControl::parse(std::iter::once(&joined)), read);
     }
 }
 
