@@ -1,5 +1,6 @@
 //! RFC 9111 §5.1, §5.3, §5.4, and the parts of RFC 9110 §5 and §6.6.1 that they rest on.
 
+use larder::layers::cache::recipe::date;
 use larder::semantics::age::corrected_initial_age;
 use larder::semantics::fields::{
     EntityTag, EntityTags, format_http_date, members, parse_http_date, strip_hop_by_hop, unquote,
@@ -79,6 +80,17 @@ fn pragma_is_read_as_section_5_4_says() {
     // "not specified for responses".
     let response = [("pragma", "no-cache"), ("cache-control", "max-age=60"), ("etag", "\"1\"")];
     assert_eq!(reused(&rfc(), NONE, &response, 0), "serve");
+}
+
+#[test]
+fn a_response_without_a_date_gets_that_of_its_receipt() {
+    // RFC 9110 §6.6.1: "MUST record the time it was received and append a corresponding Date".
+    let mut without = headers(&[("x-a", "1")]);
+    date(&mut without, NOW);
+    assert_eq!(without, headers(&[("x-a", "1"), ("date", DATE)]));
+    let mut with = headers(&[("date", MINUTE_BEFORE)]);
+    date(&mut with, NOW);
+    assert_eq!(with, headers(&[("date", MINUTE_BEFORE)]));
 }
 
 #[test]
