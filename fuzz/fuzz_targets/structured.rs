@@ -54,11 +54,13 @@ fn targeted(lines: &[HeaderValue]) -> Option<CacheControl> {
     Some(effective(&headers)).filter(|control| control.targeted)
 }
 
-/// What a byte sequence decodes to matters to no directive, so that it is not decoded here.
+/// Where byte sequences end in padding the two may differ: RFC 9651 §4.2.7 leaves to parsers how
+/// much of it may be missing, and what is decoded matters to no directive.
 fn another_reader_agrees(text: &[u8], ours: bool) {
     let theirs = sfv::Parser::new(text).parse::<sfv::Dictionary>();
     let theirs = theirs.is_ok_and(|dictionary| !dictionary.is_empty());
-    if theirs || !text.contains(&b':') {
+    let padded = text.windows(2).any(|two| two == b"=:");
+    if (theirs && !padded) || !text.contains(&b':') {
         assert_eq!(ours, theirs, "{}", text.escape_ascii());
     }
 }
