@@ -121,6 +121,10 @@ pub fn decode(blob: &Bytes, now: Timestamp, remaining: Duration) -> Result<Recor
     let mut input = Reader::open(blob)?;
     let kind = input.u8()?;
     let lifetime = input.millis()?;
+    // Longer than we would write: counted back from, it could reach beyond the clock's own start.
+    if lifetime > MAX_LIFETIME {
+        return Err(Damaged("lifetime"));
+    }
     // A lifetime that has grown would make the response younger than it is.
     let elapsed = lifetime.checked_sub(remaining).ok_or(Damaged("it outlives its lifetime"))?;
     let stored = Stored { at: now - elapsed, lifetime };

@@ -117,6 +117,18 @@ fn a_lifetime_that_has_grown_is_damage() {
 }
 
 #[test]
+fn a_lifetime_that_we_would_not_give_is_damage() {
+    // Counted back from the clock it began before there was a clock, and so ended after `left`.
+    let mut bytes = blob(&Record::Entry(Arc::new(entry()))).to_vec();
+    for lifetime in [MAX_LIFETIME + Duration::from_millis(1), Duration::from_millis(1 << 45)] {
+        let millis = u64::try_from(lifetime.as_millis()).unwrap();
+        bytes[LENGTH_END + 1..LENGTH_END + 9].copy_from_slice(&millis.to_be_bytes());
+        let read = decode(&reseal(bytes.clone()), NOW, Duration::ZERO);
+        assert_eq!(read.unwrap_err(), Damaged("lifetime"));
+    }
+}
+
+#[test]
 fn a_varies_comes_back_as_it_was() {
     let written = Varies {
         key: Bytes::from_static(b"k"),
