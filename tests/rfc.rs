@@ -175,6 +175,7 @@ fn entry(route: &Route, status: u16, lines: Lines<'_>) -> Entry {
         namespace: "".into(),
         url: "//h/p".into(),
         tags: Vec::new(),
+        groups: Vec::new(),
         belongs: Belongs::default(),
         as_of: Position::ZERO,
         vouched: NOW,
