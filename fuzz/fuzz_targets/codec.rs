@@ -118,7 +118,7 @@ fn record(u: &mut Unstructured<'_>) -> arbitrary::Result<Record> {
 fn entry(u: &mut Unstructured<'_>) -> arbitrary::Result<Record> {
     let key: Vec<u8> = u.arbitrary()?;
     let (namespace, url): (Box<str>, Box<str>) = (u.arbitrary()?, u.arbitrary()?);
-    let tags: Vec<Box<str>> = u.arbitrary()?;
+    let (tags, groups): (Vec<Box<str>>, Vec<Box<str>>) = (u.arbitrary()?, u.arbitrary()?);
     let status = StatusCode::from_u16(u.int_in_range(100..=999)?)
         .map_err(|_| arbitrary::Error::IncorrectFormat)?;
     let times = times(u)?;
@@ -134,10 +134,11 @@ fn entry(u: &mut Unstructured<'_>) -> arbitrary::Result<Record> {
     Ok(Record::Entry(Arc::new(Entry {
         key: key.into(),
         response: StoredResponse { status, headers, body: body.into(), times },
-        belongs: Belongs::of(&namespace, &url, &tags),
+        belongs: Belongs::of(&namespace, &url, &tags, &groups),
         namespace,
         url,
         tags,
+        groups,
         as_of: Position { millis: u.arbitrary()?, sequence: u.arbitrary()? },
         vouched: NOW - Duration::from_millis(u.int_in_range(0..=1 << 40)?),
         fill_time: Duration::from_micros(u.arbitrary()?),

@@ -74,7 +74,7 @@ async fn other_content_type_coding_or_method_is_another_question() {
     let typed = world.client.asks("QUERY", "/q").header("content-type", "text/html");
     typed.content("a").send().await.expect(200, "QUERY text/html [a]");
     world.client.get("/q").await.expect(200, "GET  []");
-    assert_eq!(world.origin.saw("/q"), 7);
+    assert_eq!(world.origin.saw("/q"), 8);
     assert!(ask(&world, "a").await.is_hit(), "and the first is still there");
 }
 

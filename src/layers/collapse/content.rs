@@ -352,7 +352,8 @@ impl HttpBody for Reader {
         let state = self.content.lock();
         let read = state.readers.get(&self.id).map_or(0, |p| p.bytes);
         let total = match state.phase {
-            Phase::Ended(End::Complete) => Some(state.arrived),
+            // With a length, HTTP/1.1 has no place for what follows the content.
+            Phase::Ended(End::Complete) if state.trailers.is_none() => Some(state.arrived),
             _ => self.content.announced,
         };
         total.map_or_else(SizeHint::default, |t| SizeHint::with_exact(t.saturating_sub(read)))
@@ -482,6 +483,7 @@ mod tests {
         trailers.append("x-sum", "1".parse().unwrap());
         content.push_trailers(trailers);
         content.end(End::Complete);
+        assert_eq!(reader.size_hint().exact(), None, "a length would leave no place for them");
         let all = reader.collect().await.unwrap();
         assert_eq!(all.trailers().unwrap()["x-sum"], "1");
     }
