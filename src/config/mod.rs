@@ -242,13 +242,6 @@ pub enum SetCookie {
     Store,
 }
 
-impl Route {
-    /// Is it the one that applies where no route of the file does?
-    pub fn is_fallback(&self) -> bool {
-        &*self.name == "-"
-    }
-}
-
 /// The freshness contract of a route (or of the class that it names).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Freshness {

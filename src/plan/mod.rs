@@ -242,21 +242,6 @@ impl NotShared {
         )
     }
 
-    /// Is it the origin's policy, and likely that of the whole route?
-    pub const fn is_policy(self) -> bool {
-        matches!(
-            self,
-            Self::Endless
-                | Self::Forbidden(
-                    NotStorable::Private
-                        | NotStorable::NoStore
-                        | NotStorable::SetCookie
-                        | NotStorable::VaryStar
-                        | NotStorable::VaryOnCredentials
-                )
-        )
-    }
-
     /// For logs and `Cache-Status`.
     pub const fn as_str(self) -> &'static str {
         match self {

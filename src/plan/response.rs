@@ -273,7 +273,8 @@ fn times(
     // A guess is about the origin's content, so it is treated as the origin's word: its age counts
     // against it, and what the origin says of the time after holds.
     let explicit = explicit_lifetime(control, headers, received)
-        .or_else(|| guess(freshness, (status, headers), control, received));
+        .or_else(|| guess(freshness, (status, headers), control, received))
+        .or_else(|| control.is_no_cache().then_some(Duration::ZERO));
     let configured = ttl(freshness, status);
     let origin_rules = freshness.authority == Authority::Origin;
     let spread = Spread::of(freshness.jitter, asked.digest);

@@ -18,6 +18,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 use super::cache_control::CacheControl;
 use super::fields::{is_needed_for_reuse, names};
 use super::query::is_query;
+use super::validation::has_validator;
 
 /// Why a response may not be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -141,9 +142,12 @@ pub fn storable(
     telling_apart(response_headers, allowance)?;
     // §3: at least one of … The last of them, "a status code that is defined as heuristically
     // cacheable", and `public` suffice only with a lifetime to go by: for nothing stored without
-    // one would ever be served unasked.
+    // one would ever be served unasked. But where the origin wants to be asked each time and says
+    // what to ask with, a 304 costs it less than the response (§5.2.2.4).
+    let asked_each_time = control.is_no_cache() && has_validator(response_headers);
     let stays = has_explicit_freshness(control, response_headers)
-        || (allowance.ttl && (control.public || is_heuristically_cacheable(status)));
+        || ((allowance.ttl || asked_each_time)
+            && (control.public || is_heuristically_cacheable(status)));
     refuse_if(!stays, NotStorable::NoFreshness)
 }
 
@@ -309,6 +313,24 @@ mod tests {
         }
         let plain = [("cache-control", "must-understand=1, no-store, max-age=60")];
         assert_eq!(get(&[], 200, &plain), Err(NotStorable::NoStore));
+    }
+
+    #[test]
+    fn what_is_to_be_asked_about_each_time_is_stored_if_there_is_something_to_ask_with() {
+        let (asked, tag) = (("cache-control", "no-cache"), ("etag", "\"1\""));
+        let said = ("cache-control", "private=\"x\", no-cache");
+        for (status, response, expected) in [
+            (200, &[asked, tag][..], Ok(())),
+            (404, &[asked, tag], Ok(())),
+            (200, &[said, tag], Ok(())),
+            (200, &[asked], Err(NotStorable::NoFreshness)),
+            (200, &[tag], Err(NotStorable::NoFreshness)),
+            (202, &[asked, tag], Err(NotStorable::NoFreshness)),
+            (200, &[asked, ("etag", "1")], Err(NotStorable::NoFreshness)),
+            (200, &[("cache-control", "no-cache=\"x\""), tag], Err(NotStorable::NoFreshness)),
+        ] {
+            assert_eq!(get(&[], status, response), expected, "{status} {response:?}");
+        }
     }
 
     #[test]

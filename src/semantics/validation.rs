@@ -19,6 +19,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::fields::trim;
 use super::lists::{date, directives, opaque_tag, single, split};
 use super::storable::COOKIE_FIELDS;
 use super::targeted;
@@ -53,17 +54,24 @@ pub fn conditional_fields(headers: &HeaderMap) -> Option<Vec<(HeaderName, Header
 /// Is a 304 with these fields about the stored response with those? If not, it must not renew it,
 /// and the origin has to be asked again, without a condition.
 ///
-/// Tags are compared weakly: an origin that compresses on its way out weakens the tag of the 200
-/// and often not that of the 304, and it did answer a question about this tag alone.
+/// | tag of the 304 | of the stored response | |
+/// |---|---|---|
+/// | `"a"` | `"a"` | yes |
+/// | `"a"` | `W/"a"` | no: a strong tag is of one representation, octet for octet, and this may be another |
+/// | `W/"a"` | `"a"` or `W/"a"` | yes |
+/// | none | any | as Last-Modified says; yes if that is silent too |
 pub fn confirms(stored: &HeaderMap, not_modified: &HeaderMap) -> bool {
-    // RFC 9111 §4.3.4: "If none of the initial set contains at least one of the same strong
-    // validators, then the cache MUST NOT use the new response to update any stored responses."
     if not_modified.contains_key(ETAG) {
-        let opaque = |headers| entity_tag(headers).and_then(|tag| opaque_tag(tag.as_bytes()));
-        return match (opaque(stored), opaque(not_modified)) {
-            (Some(ours), Some(theirs)) => ours == theirs,
-            _ => false,
+        let (Some(ours), Some(theirs)) = (entity_tag(stored), entity_tag(not_modified)) else {
+            return false;
         };
+        let is_weak = |tag: &HeaderValue| trim(tag.as_bytes()).starts_with(b"W/");
+        // RFC 9111 §4.3.4: "If none of the initial set contains at least one of the same strong
+        // validators, then the cache MUST NOT use the new response to update any stored responses."
+        if !is_weak(theirs) && is_weak(ours) {
+            return false;
+        }
+        return opaque_tag(ours.as_bytes()) == opaque_tag(theirs.as_bytes());
     }
     let sent = date(not_modified, DATE, None);
     match date(not_modified, LAST_MODIFIED, sent) {
@@ -232,7 +240,8 @@ mod tests {
             (&[a][..], &[a][..], true),
             (&[a], &[], true),
             (&[a], &[weak], true),
-            (&[weak], &[a], true),
+            (&[weak], &[a], false),
+            (&[weak], &[weak], true),
             (&[a], &[b], false),
             (&[old], &[a], false),
             (&[a], &[a, b], false),

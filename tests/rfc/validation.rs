@@ -56,6 +56,7 @@ const ABOUT: &[About<'_>] = &[
     ("MUST NOT update by another", &[("etag", "\"1\"")], &[("etag", "\"2\"")], false),
     ("MUST NOT update what has none", &[("last-modified", DATE)], &[("etag", "\"1\"")], false),
     ("a weak validator that corresponds", &[("etag", "W/\"1\"")], &[("etag", "W/\"1\"")], true),
+    ("a strong one that only corresponds", &[("etag", "W/\"1\"")], &[("etag", "\"1\"")], false),
     ("another weak one", &[("etag", "W/\"1\"")], &[("etag", "W/\"2\"")], false),
     ("the same date", &[("last-modified", DATE)], &[("last-modified", DATE)], true),
     ("another date", &[("last-modified", DATE)], &[("last-modified", LATER)], false),

@@ -109,11 +109,7 @@ fn describe(told: &mut Value, means: &Means, asked: &Asked, looked: &Looked) {
     });
     told["collapsing"] = json!({
         "collapse": asked.route.collapse && !asked.has_credentials(),
-        "hit_for_miss": means.hit_for_miss.applies(
-            asked.route.index,
-            asked.key.digest,
-            means.now(),
-        ),
+        "hit_for_miss": means.hit_for_miss.is_noted(asked.key.digest, means.now()),
     });
     told["found"] = match &looked.entry {
         Some((entry, standing)) => found(entry, *standing, means.now()),

@@ -22,6 +22,7 @@ use super::ask::ask;
 use super::asked::Asked;
 use super::lease::{self, Permission};
 use super::lookup;
+use super::notes::UNSHAREABLE_FOR;
 use super::recipe::{Moment, Recipe, date};
 use super::searches;
 use super::{Means, Origin};
@@ -257,7 +258,7 @@ impl<S: Origin> Fill<S> {
             self.pass_on(parts, body, NotShared::TooManyVariants, moment, held).await;
             return;
         };
-        self.means.hit_for_miss.shared(self.asked.route.index, self.asked.key.digest);
+        self.means.hit_for_miss.forget(self.asked.key.digest);
         self.means.failures.forget(self.key.digest);
         let entry = self.recipe().from_head(&key, &parts, tags, times, moment);
         let shared = self.share(parts, &body, entry, &names, true);
@@ -284,7 +285,7 @@ impl<S: Origin> Fill<S> {
     /// themselves.
     fn goes_elsewhere(&mut self, asked: Asked) {
         if self.asked.rule().is_some() {
-            self.note_unshareable(false);
+            self.note_unshareable();
             if let Some(lead) = self.lead.take() {
                 lead.settle(Settlement::Unshareable);
             }
@@ -316,7 +317,7 @@ impl<S: Origin> Fill<S> {
     /// The entry with its content; `None` if it may not be stored after all.
     fn complete(&self, shared: &Shared) -> Option<Arc<Entry>> {
         let Some(entry) = self.recipe().complete(&shared.entry, &shared.content) else {
-            self.note_unshareable(false);
+            self.note_unshareable();
             return None;
         };
         // Nobody would use it, and it might take the place of one that is newer.
@@ -389,12 +390,8 @@ impl<S: Origin> Fill<S> {
         held: lease::Held,
     ) {
         let end = if why.is_about_the_key() {
-            // What no route claims has nothing in common: its login page must not keep the rest from
-            // being fetched once for all.
-            let alike = !self.asked.route.is_fallback();
-            let systematic = alike && why.is_policy() && !parts.status.is_client_error();
-            self.note_unshareable(systematic);
-            LeaseEnd::Unshareable(super::notes::UNSHAREABLE_FOR)
+            self.note_unshareable();
+            LeaseEnd::Unshareable(UNSHAREABLE_FOR)
         } else {
             LeaseEnd::Dropped
         };
@@ -436,10 +433,9 @@ impl<S: Origin> Fill<S> {
         }
     }
 
-    fn note_unshareable(&self, systematic: bool) {
+    fn note_unshareable(&self) {
         let now = self.means.now();
-        let route = systematic.then_some(self.asked.route.index);
-        self.means.hit_for_miss.unshareable(route, self.asked.key.digest, now);
+        self.means.hit_for_miss.note(self.asked.key.digest, now, UNSHAREABLE_FOR);
     }
 
     fn back_off(&self) {

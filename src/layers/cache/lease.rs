@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use super::Means;
 use super::asked::Asked;
 use super::lookup;
+use super::notes::UNSHAREABLE_FOR;
 use crate::key::Key;
 use crate::ledger::Standing;
 use crate::plan::request::may_cover_an_error;
@@ -75,7 +76,7 @@ pub async fn acquire(asking: &Asking<'_>) -> Permission {
             Err(StoreError::Timeout) if patience > 0 => patience -= 1,
             Err(_) => return Permission::Granted(Held::none()),
             Ok(Lease::Unshareable) => {
-                means.hit_for_miss.unshareable(None, asked.key.digest, means.now());
+                means.hit_for_miss.note(asked.key.digest, means.now(), UNSHAREABLE_FOR);
                 return Permission::Alone;
             }
             Ok(Lease::BackingOff) => {

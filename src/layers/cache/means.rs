@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::notes::{HitForMiss, Notes};
+use super::notes::Notes;
 use super::searches::Searches;
 use crate::config::matcher::Routes;
 use crate::config::{Config, Route};
@@ -33,7 +33,7 @@ pub struct Means {
     /// What all fills may hold in memory.
     pub fill_budget: Arc<FillBudget>,
     /// Keys whose answers could not be shared.
-    pub hit_for_miss: HitForMiss,
+    pub hit_for_miss: Notes,
     /// Keys for which the origin failed a moment ago.
     pub failures: Notes,
     /// Which query parameters count, as far as origins say so.
@@ -72,7 +72,7 @@ impl Means {
             ledger,
             flights: Arc::default(),
             fill_budget: Arc::new(FillBudget::new(fill_memory)),
-            hit_for_miss: HitForMiss::new(config.routes.len() + 1),
+            hit_for_miss: Notes::default(),
             failures: Notes::default(),
             searches: Searches::default(),
             refreshes: Arc::new(Semaphore::new(config.origin.max_refreshes)),

@@ -326,7 +326,7 @@ async fn settle<S: Origin>(
 
 /// With others, unless that has proved useless or would be unsafe.
 fn company(means: &Means, asked: &Asked, looked: &Looked, round: usize) -> Company {
-    let useless = means.hit_for_miss.applies(asked.route.index, asked.key.digest, means.now());
+    let useless = means.hit_for_miss.is_noted(asked.key.digest, means.now());
     let own_terms = matches!(looked.plan, Plan::Fetch(FetchReason::Request));
     if round >= ROUNDS
         || !asked.route.collapse

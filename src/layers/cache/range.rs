@@ -31,6 +31,7 @@ use super::deliver::{self, Asker, Served};
 use super::fetch::{self, Step};
 use super::fill::{Ending, pump};
 use super::lookup::{self, Looked, Shared as Tier};
+use super::notes::UNSHAREABLE_FOR;
 use super::part::{covers, held};
 use super::recipe::{Moment, Recipe, date, merge};
 use super::{Means, Origin};
@@ -192,7 +193,7 @@ impl<'a> Parts<'a> {
             || asked.demands.no_store
             || conditional
             || reason == FetchReason::Request
-            || means.hit_for_miss.applies(asked.route.index, question, now);
+            || means.hit_for_miss.is_noted(question, now);
         if alone {
             return Joining::Asks(None);
         }
@@ -322,7 +323,7 @@ impl<'a> Parts<'a> {
             Ok(kept) => self.keep(means, (head, body), kept, (reason, moment), lead),
             Err(why) => {
                 if why.is_about_the_key() {
-                    means.hit_for_miss.unshareable(None, self.question(), means.now());
+                    means.hit_for_miss.note(self.question(), means.now(), UNSHAREABLE_FOR);
                 }
                 self.own(Response::from_parts(head, body), reason, why.as_str(), moment)
             }
