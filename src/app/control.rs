@@ -351,6 +351,7 @@ fn route(route: &Route) -> Value {
         "key_cookies": route.key.cookies,
         "collapse": route.collapse,
         "max_entry": route.max_entry,
+        "show_key": route.show_key,
         "max_query_content": route.max_query_content,
     })
 }

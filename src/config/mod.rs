@@ -220,6 +220,8 @@ pub struct Route {
     pub no_vary_search: bool,
     /// Largest content of a QUERY that is part of a key, in bytes; 0: QUERY is not cached.
     pub max_query_content: u64,
+    /// Does `Cache-Status` say the key (RFC 9211 §2.7)?
+    pub show_key: bool,
 }
 
 /// What becomes of a client's own directives (RFC 9111 §5.2.1).

@@ -158,6 +158,7 @@ mod tests {
             write_through: false,
             no_vary_search: false,
             max_query_content: 64 * 1024,
+            show_key: false,
         }
     }
 

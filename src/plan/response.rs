@@ -67,7 +67,7 @@ pub fn settle(asked: &Asked<'_>, answer: &Answer<'_>) -> Outcome {
     }
     let control = targeted::effective(answer.headers);
     let storable = may_store(asked, answer, &control, Keeps::Wholes);
-    if is_failure(answer.status) && !is_meant_to_last(answer, &control, storable) {
+    if is_failure(answer.status) && !is_meant_to_last(asked, answer, &control, storable) {
         return Outcome::Error(audience(asked, answer, &control, storable));
     }
     if let Err(why) = storable {
@@ -189,13 +189,17 @@ fn is_failure(status: StatusCode) -> bool {
     is_server_error(status) && status != StatusCode::NOT_IMPLEMENTED
 }
 
-/// Does the origin itself say for how long its error holds?
+/// Does the origin itself say for how long its error holds, or that it is to be kept (`public`) where
+/// lifetimes are guessed?
 fn is_meant_to_last(
+    asked: &Asked<'_>,
     answer: &Answer<'_>,
     control: &CacheControl,
     storable: Result<(), NotStorable>,
 ) -> bool {
-    let lifetime = explicit_lifetime(control, answer.headers, answer.received);
+    let said = (answer.status, answer.headers);
+    let lifetime = explicit_lifetime(control, answer.headers, answer.received)
+        .or_else(|| guess(&asked.route.freshness, said, control, answer.received));
     storable.is_ok() && lifetime.is_some_and(|lifetime| !lifetime.is_zero())
 }
 

@@ -59,6 +59,7 @@ fn route() -> Route {
         write_through: false,
         no_vary_search: false,
         max_query_content: 64 * 1024,
+        show_key: false,
     }
 }
 

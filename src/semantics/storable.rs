@@ -151,14 +151,11 @@ pub fn storable(
     refuse_if(!stays, NotStorable::NoFreshness)
 }
 
-/// Does the response set a cookie? (RFC 6265 §4.1; Set-Cookie2 of RFC 2965 is obsolete and still a
-/// cookie to those who take it.)
+/// Does the response set a cookie (RFC 6265 §4.1)? Set-Cookie2 of RFC 2965 is a field like another:
+/// whoever still sends it sends Set-Cookie too (§9.1 there), and next to nobody reads it.
 pub fn sets_cookie(headers: &HeaderMap) -> bool {
-    COOKIE_FIELDS.iter().any(|name| headers.contains_key(name))
+    headers.contains_key(SET_COOKIE)
 }
-
-/// The response fields that set a cookie.
-pub const COOKIE_FIELDS: [HeaderName; 2] = [SET_COOKIE, HeaderName::from_static("set-cookie2")];
 
 /// May a response of this status be given a lifetime that the origin did not (RFC 9110 §15.1)?
 pub fn is_heuristically_cacheable(status: StatusCode) -> bool {
@@ -368,7 +365,7 @@ mod tests {
     #[test]
     fn a_response_that_sets_a_cookie_is_stored_only_where_the_route_says_so() {
         let knowing = Allowance { cookies: true, ..OVERRIDE };
-        for name in ["set-cookie", "set-cookie2"] {
+        for name in ["set-cookie"] {
             for said in ["public, max-age=60", "max-age=60, private=\"set-cookie\"", "s-maxage=60"]
             {
                 let response = [("cache-control", said), (name, "a=b")];

@@ -70,6 +70,22 @@ impl Valkey {
     /// It keeps its connections and answers nothing (SIGSTOP).
     pub(crate) fn freeze(&self) {
         self.signal("STOP");
+        // The signal has been sent, and a busy machine may be late to act on it.
+        let late = Instant::now() + Duration::from_secs(5);
+        while !self.is_frozen() {
+            assert!(Instant::now() < late, "the server does not stop");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Is every thread of it stopped? Where there is no `/proc`, the signal is taken at its word.
+    fn is_frozen(&self) -> bool {
+        let pid = self.child.as_ref().expect("a running server").id();
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+        threads.flatten().all(|thread| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+        })
     }
 
     /// It goes on (SIGCONT).

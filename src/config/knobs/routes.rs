@@ -260,4 +260,12 @@ pub(super) static CONTRACT_KNOBS: &[Knob] = &[
         turn: "Turn it on where the origin answers writes with the new representation, as GET \
                would.",
     },
+    Knob {
+        key: "show_key",
+        kind: Kind::Bool,
+        preset: Is("false"),
+        says: "Cache-Status says the key: route, namespace and its version, URL.",
+        turn: "Turn it on while you find out why two requests share an entry, or why they do not; \
+               it tells clients how you name things.",
+    },
 ];

@@ -170,6 +170,7 @@ fn contract(layers: &Layers<'_>) -> Route {
         write_through: layers.get_or_default("write_through"),
         no_vary_search: layers.get_or_default("no_vary_search"),
         max_query_content: layers.get_or_default("max_query_content"),
+        show_key: layers.get_or_default("show_key"),
     }
 }
 

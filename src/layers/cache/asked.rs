@@ -118,6 +118,15 @@ impl Asked {
         if is_query(&self.method) { self.method.clone() } else { Method::GET }
     }
 
+    /// Its key in a form to be read (RFC 9211 §2.7), if its route shows it. The fields and cookies in
+    /// it are left out: they may be secrets.
+    pub fn shown_key(&self) -> Option<Box<str>> {
+        let Key { route, namespace, version, .. } = &self.key;
+        let query = if is_query(&self.method) { "QUERY " } else { "" };
+        let legible = || format!("{route} {namespace}@{version} {query}{}", self.url).into();
+        self.route.show_key.then(legible)
+    }
+
     /// The key of the variant that this request selects.
     pub fn variant(&self, names: &[HeaderName]) -> Key {
         self.key.variant(names, &self.headers, vary::normalised)

@@ -84,6 +84,7 @@ pub fn shared(
         stored: shared.stored && asker == Asker::Own,
         collapsed,
         detail: Some(reason.as_str().into()),
+        key: asked.shown_key(),
         ..CacheStatus::default()
     };
     let handled = Handled {
@@ -110,6 +111,7 @@ pub fn own(
         fwd: Some(reason.forwarded()),
         fwd_status: Some(response.status().as_u16()),
         detail: Some(detail.into()),
+        key: asked.shown_key(),
         ..CacheStatus::default()
     };
     let handled = Handled {
@@ -206,7 +208,7 @@ fn handled(
         stored: own,
         collapsed: outcome == Outcome::Collapsed,
         detail: (!matches!(served, Served::Hit)).then(|| reason.into()),
-        ..CacheStatus::default()
+        key: asked.shown_key(),
     };
     Handled {
         route: Arc::clone(&asked.route),

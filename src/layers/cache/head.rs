@@ -28,6 +28,7 @@ use super::fetch::{Step, servable};
 use super::lookup::{self, Looked, Shared};
 use super::pass::passed;
 use super::recipe::{Moment, Recipe};
+use super::searches;
 use super::{Means, Origin};
 use crate::body::Body;
 use crate::config::matcher::Match;
@@ -208,9 +209,8 @@ fn renewed(
     match settle(&question, &answer) {
         Outcome::Renew(times) => {
             let recipe = Recipe { means, asked };
-            let Ok(told) = recipe.told(headers) else {
-                return Some(outdated(entry, moment.received));
-            };
+            let told = recipe.told(headers).ok().filter(|_| searches::stands(asked, headers));
+            let Some(told) = told else { return Some(outdated(entry, moment.received)) };
             Some(recipe.renewed(entry, headers, told, (times, moment)))
         }
         Outcome::PassOn(why) if !why.is_about_the_key() => None,

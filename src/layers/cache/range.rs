@@ -173,7 +173,7 @@ impl<'a> Parts<'a> {
         let now = means.now();
         let (entry, _) = self.found.entry.as_ref()?;
         // What was invalidated while this waited must not be what it gets.
-        let standing = means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
+        let standing = lookup::standing(means, self.asked, entry, now);
         let may = standing != Standing::Invalidated
             && may_cover_an_error(entry, now)
             && covers(self.asked, &entry.response);
@@ -354,8 +354,9 @@ impl<'a> Parts<'a> {
             received: moment.received,
         };
         let (extent, times) = settle_part(&asked, &answer)?;
-        // Tags that stand in the content cannot be read from a part of it.
-        if tags::needs_json(&route.tags) {
+        // Tags that stand in the content cannot be read from a part of it; and what was asked for by
+        // a rule of an earlier response is only kept where it states that rule itself.
+        if tags::needs_json(&route.tags) || self.asked.rule().is_some() {
             return Err(NotShared::BadTags);
         }
         // RFC 9110 §15.3.7: a 206 to If-Range leaves out what the client knows. Others do not.

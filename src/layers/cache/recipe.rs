@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::SET_COOKIE;
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -14,7 +15,6 @@ use crate::key::tags::{self, TagFault};
 use crate::layers::collapse::content::Content;
 use crate::ledger::Position;
 use crate::ledger::name::Belongs;
-use crate::semantics::storable::COOKIE_FIELDS;
 use crate::semantics::stored::{StoredResponse, Times, storable_headers};
 use crate::semantics::time::Timestamp;
 use crate::semantics::{fields, groups, validation};
@@ -198,9 +198,7 @@ pub(super) fn merge(tags: &mut Vec<Box<str>>, more: Vec<Box<str>>) {
 fn stored_headers(headers: &HeaderMap, cookies: SetCookie) -> HeaderMap {
     let mut stored = storable_headers(headers);
     if cookies != SetCookie::Store {
-        for name in &COOKIE_FIELDS {
-            stored.remove(name);
-        }
+        stored.remove(SET_COOKIE);
     }
     tags::strip(&mut stored);
     compact(&mut stored);

@@ -20,6 +20,7 @@ use super::asked::Asked;
 use crate::key::Digest;
 use crate::key::search::path_digest;
 use crate::semantics::no_vary_search::{NO_VARY_SEARCH, Rule};
+use crate::semantics::query::is_query;
 
 /// How many paths are remembered at most.
 const PATHS: usize = 1024;
@@ -50,6 +51,10 @@ pub fn keyed(means: &Means, asked: Asked) -> Asked {
 
 /// Remembers what a response states. The request keyed by that, if it was keyed otherwise.
 pub fn rekeyed(means: &Means, asked: &Asked, headers: &HeaderMap) -> Option<Asked> {
+    // A QUERY is told apart by its content, and never asked for by a rule.
+    if is_query(&asked.method) {
+        return None;
+    }
     if !applies(asked) {
         return None;
     }
