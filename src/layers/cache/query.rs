@@ -4,7 +4,7 @@
 //! | content | then |
 //! |---|---|
 //! | announced as more than the route takes into a key | sent on, unread |
-//! | turns out to be more | sent on: what was read, and the rest as it arrives |
+//! | turns out to be more, or more than there is room for | sent on: what was read, and the rest as it arrives |
 //! | breaks off, or stops arriving | 400 or 408 |
 //! | is here | looked up, filled, refreshed and collapsed like a GET, under its own key |
 //!
@@ -28,6 +28,7 @@ use crate::config::Route;
 use crate::config::matcher::Match;
 use crate::error::{ClientFault, ProxyError};
 use crate::idle::{STALLED, Stalled};
+use crate::layers::collapse::content::Room;
 use crate::plan::PassReason;
 
 /// Answers a QUERY.
@@ -39,7 +40,9 @@ pub async fn answer<S: Origin>(
 ) -> Result<Response<Body>, ProxyError> {
     let position = shown_position(&request, &means);
     let (parts, body) = request.into_parts();
-    let content = match take_in(body, route.max_query_content).await? {
+    // Held until the answer is here: so much of the content is kept for it.
+    let mut room = Room::within(Arc::clone(&means.fill_budget));
+    let content = match take_in(body, route.max_query_content, &mut room).await? {
         Taken::Whole(content) => content,
         Taken::TooMuch(body) => {
             let request = Request::from_parts(parts, body);
@@ -79,12 +82,12 @@ async fn send_on<S: Origin>(
 enum Taken {
     /// All of it.
     Whole(Bytes),
-    /// More than `limit`: nothing of it is lost.
+    /// Too much to be held: nothing of it is lost.
     TooMuch(Body),
 }
 
-/// Reads content of up to `limit` bytes. Trailers are left out, as they are of any request.
-async fn take_in(mut body: Body, limit: u64) -> Result<Taken, ProxyError> {
+/// Reads content of up to `limit` bytes, as far as there is room. Trailers are left out, as they are of any request.
+async fn take_in(mut body: Body, limit: u64, room: &mut Room) -> Result<Taken, ProxyError> {
     if body.size_hint().lower() > limit {
         return Ok(Taken::TooMuch(body));
     }
@@ -93,7 +96,7 @@ async fn take_in(mut body: Body, limit: u64) -> Result<Taken, ProxyError> {
     while let Some(frame) = body.frame().await {
         let Ok(piece) = frame.map_err(|error| fault(&error))?.into_data() else { continue };
         length = length.saturating_add(piece.len() as u64);
-        if length > limit {
+        if length > limit || !room.grow(piece.len() as u64) {
             pieces.push_back(piece);
             return Ok(Taken::TooMuch(Body::streaming(Resumed { pieces, rest: body })));
         }
@@ -176,6 +179,7 @@ impl HttpBody for Resumed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layers::collapse::content::FillBudget;
 
     /// Content in these pieces, of a length that nobody announced.
     struct Pieces(VecDeque<Bytes>);
@@ -209,6 +213,26 @@ mod tests {
         (Body::streaming(Pieces(list)), all)
     }
 
+    fn room(bytes: u64) -> Room {
+        Room::within(Arc::new(FillBudget::new(bytes)))
+    }
+
+    #[tokio::test]
+    async fn all_together_hold_no_more_than_there_is_room_for() {
+        let budget = Arc::new(FillBudget::new(15));
+        let (mut first, mut second) =
+            (Room::within(Arc::clone(&budget)), Room::within(Arc::clone(&budget)));
+        let taken = take_in(pieces(&[5, 5]).0, 100, &mut first).await.unwrap();
+        assert!(matches!(taken, Taken::Whole(_)));
+        let (body, expected) = pieces(&[5, 5]);
+        let Taken::TooMuch(body) = take_in(body, 100, &mut second).await.unwrap() else {
+            panic!("there was room for five more")
+        };
+        assert_eq!(body.collect().await.unwrap().to_bytes(), expected);
+        drop((first, second));
+        assert_eq!(budget.held(), 0);
+    }
+
     #[tokio::test]
     async fn what_fits_is_whole_and_what_does_not_is_complete_all_the_same() {
         for (lengths, limit, fits) in [
@@ -221,7 +245,7 @@ mod tests {
             (&[5000, 5000, 1, 1, 4, 70_000], 10_005, false),
         ] {
             let (body, expected) = pieces(lengths);
-            let got = match take_in(body, limit).await.unwrap() {
+            let got = match take_in(body, limit, &mut room(1 << 20)).await.unwrap() {
                 Taken::Whole(content) => {
                     assert!(fits, "{lengths:?}");
                     content
@@ -238,7 +262,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_announced_as_too_much_is_not_read() {
         let body = Body::full(vec![7; 11]);
-        let Taken::TooMuch(body) = take_in(body, 10).await.unwrap() else { panic!("it fits not") };
+        let taken = take_in(body, 10, &mut room(100)).await.unwrap();
+        let Taken::TooMuch(body) = taken else { panic!("it fits not") };
         assert!(body.is_whole());
     }
 

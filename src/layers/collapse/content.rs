@@ -57,6 +57,37 @@ impl FillBudget {
     }
 }
 
+/// What one request holds of the budget, until it is dropped.
+#[derive(Debug)]
+pub struct Room {
+    budget: Arc<FillBudget>,
+    bytes: u64,
+}
+
+impl Room {
+    /// None yet.
+    pub const fn within(budget: Arc<FillBudget>) -> Self {
+        Self { budget, bytes: 0 }
+    }
+
+    /// Takes room for so many bytes more; false if there is none.
+    pub fn grow(&mut self, bytes: u64) -> bool {
+        let taken = self.budget.take(bytes);
+        if taken {
+            self.bytes += bytes;
+        } else {
+            self.budget.give_back(bytes);
+        }
+        taken
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.budget.give_back(self.bytes);
+    }
+}
+
 /// Content that arrives once and is read many times.
 #[derive(Debug)]
 pub struct Content {
