@@ -114,8 +114,9 @@ impl Asked {
     }
 
     /// The method that its fills are made with: HEAD is answered from what GET stored.
-    pub fn method_of_fills(&self) -> Method {
-        if is_query(&self.method) { self.method.clone() } else { Method::GET }
+    pub fn method_of_fills(&self) -> &Method {
+        static GET: Method = Method::GET;
+        if is_query(&self.method) { &self.method } else { &GET }
     }
 
     /// Its key in a form to be read (RFC 9211 §2.7), if its route shows it. The fields and cookies in
@@ -156,7 +157,7 @@ impl Asked {
         Self {
             route: Arc::clone(&self.route),
             captures: self.captures.clone(),
-            method: self.method_of_fills(),
+            method: self.method_of_fills().clone(),
             content: self.content.clone(),
             uri: self.uri.clone(),
             url: self.url.clone(),
@@ -183,7 +184,7 @@ impl Asked {
     /// The request that fetches it for everybody: without what only this client asked for, and
     /// conditional if there is something to validate.
     pub fn fetch(&self, validators: Vec<(HeaderName, http::HeaderValue)>) -> Request<Body> {
-        let mut request = self.bare_request(self.method_of_fills());
+        let mut request = self.bare_request(self.method_of_fills().clone());
         for name in validation::CONDITIONAL_FIELDS {
             request.headers_mut().remove(name);
         }

@@ -23,7 +23,7 @@ use super::asked::Asked;
 use super::lease::{self, Permission};
 use super::lookup;
 use super::notes::UNSHAREABLE_FOR;
-use super::recipe::{Moment, Recipe, date};
+use super::recipe::{Moment, Recipe, answer, date, question};
 use super::searches;
 use super::{Means, Origin};
 use crate::body::Body;
@@ -33,8 +33,7 @@ use crate::key::tags;
 use crate::layers::collapse::content::{Content, End, Pushed, Reader};
 use crate::layers::collapse::{Found, Lead, Settlement, Shared};
 use crate::ledger::Standing;
-use crate::peer::CloseDelimited;
-use crate::plan::response::{Answer, Asked as AskedOrigin, settle};
+use crate::plan::response::settle;
 use crate::plan::{Audience, FetchReason, NotShared, Outcome, Plan};
 use crate::semantics::stored::Times;
 use crate::semantics::validation;
@@ -195,21 +194,9 @@ impl<S: Origin> Fill<S> {
     async fn received(mut self, response: Response<Body>, moment: Moment, held: lease::Held) {
         let (mut parts, body) = response.into_parts();
         date(&mut parts.headers, moment.received);
-        let answer = Answer {
-            status: parts.status,
-            headers: &parts.headers,
-            length: body.size_hint().exact(),
-            close_delimited: parts.extensions.get::<CloseDelimited>().is_some(),
-            received: moment.received,
-        };
-        let asked = AskedOrigin {
-            route: &self.asked.route,
-            digest: self.key.digest,
-            method: &self.asked.method_of_fills(),
-            headers: &self.asked.headers,
-            sent: moment.sent,
-            validating: self.validated().map(|entry| &entry.response),
-        };
+        let answer = answer(&parts, &body, moment.received);
+        let validating = self.validated().map(|entry| &entry.response);
+        let asked = question(&self.asked, self.key.digest, moment.sent, validating);
         match settle(&asked, &answer) {
             Outcome::Store(times) => self.store(parts, body, times, moment, held).await,
             Outcome::Renew(times) => self.renew(&parts.headers, times, moment, held).await,

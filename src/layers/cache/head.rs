@@ -27,7 +27,7 @@ use super::deliver::{self, Served};
 use super::fetch::{Step, servable};
 use super::lookup::{self, Looked, Shared};
 use super::pass::passed;
-use super::recipe::{Moment, Recipe};
+use super::recipe::{Moment, Recipe, question};
 use super::searches;
 use super::{Means, Origin};
 use crate::body::Body;
@@ -35,7 +35,7 @@ use crate::config::matcher::Match;
 use crate::error::{OriginFault, ProxyError};
 use crate::key::{Key, tags};
 use crate::ledger::Standing;
-use crate::plan::response::{Answer, Asked as AskedOrigin, settle};
+use crate::plan::response::{Answer, settle};
 use crate::plan::{FetchReason, Outcome, PassReason, StaleReason};
 use crate::semantics::head::{HeadEffect, effect};
 use crate::semantics::stored::Times;
@@ -191,14 +191,7 @@ fn renewed(
     headers: &HeaderMap,
     moment: Moment,
 ) -> Option<Entry> {
-    let question = AskedOrigin {
-        route: &asked.route,
-        digest: key.digest,
-        method: &Method::GET,
-        headers: &asked.headers,
-        sent: moment.sent,
-        validating: Some(&entry.response),
-    };
+    let question = question(asked, key.digest, moment.sent, Some(&entry.response));
     let answer = Answer {
         status: StatusCode::NOT_MODIFIED,
         headers,

@@ -22,6 +22,7 @@ pub mod explain;
 pub mod fetch;
 pub mod fill;
 pub mod head;
+pub mod keeping;
 pub mod lease;
 pub mod lookup;
 pub mod means;

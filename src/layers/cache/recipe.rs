@@ -6,15 +6,19 @@ use bytes::Bytes;
 use http::header::SET_COOKIE;
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::Body as _;
 
 use super::Means;
 use super::asked::Asked;
+use crate::body::Body;
 use crate::config::SetCookie;
-use crate::key::Key;
 use crate::key::tags::{self, TagFault};
+use crate::key::{Digest, Key};
 use crate::layers::collapse::content::Content;
 use crate::ledger::Position;
 use crate::ledger::name::Belongs;
+use crate::peer::CloseDelimited;
+use crate::plan::response::{Answer, Asked as AskedOrigin};
 use crate::semantics::stored::{StoredResponse, Times, storable_headers};
 use crate::semantics::time::Timestamp;
 use crate::semantics::{fields, groups, validation};
@@ -38,6 +42,34 @@ pub struct Told {
     tags: Vec<Box<str>>,
     /// Groups in place of those that it has; `None`: it keeps those.
     groups: Option<Vec<Box<str>>>,
+}
+
+/// What the origin was asked, for `plan`: by a fill of `asked`, sent then, about `validating`.
+pub fn question<'a>(
+    asked: &'a Asked,
+    digest: Digest,
+    sent: Timestamp,
+    validating: Option<&'a StoredResponse>,
+) -> AskedOrigin<'a> {
+    AskedOrigin {
+        route: &asked.route,
+        digest,
+        method: asked.method_of_fills(),
+        headers: &asked.headers,
+        sent,
+        validating,
+    }
+}
+
+/// What it answered, for `plan`.
+pub fn answer<'a>(head: &'a Parts, body: &Body, received: Timestamp) -> Answer<'a> {
+    Answer {
+        status: head.status,
+        headers: &head.headers,
+        length: body.size_hint().exact(),
+        close_delimited: head.extensions.get::<CloseDelimited>().is_some(),
+        received,
+    }
 }
 
 /// What an entry is made from, besides the response.

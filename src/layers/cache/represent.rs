@@ -31,7 +31,7 @@ use http_body::Body as _;
 
 use super::asked::Asked;
 use super::fill::{Ending, pump};
-use super::recipe::{Moment, Recipe, date};
+use super::recipe::{Moment, Recipe, answer, date, question};
 use super::{Means, Origin};
 use crate::body::Body;
 use crate::config::Route;
@@ -39,9 +39,8 @@ use crate::config::matcher::Match;
 use crate::layers::collapse::content::{Content, End};
 use crate::ledger::name::Belongs;
 use crate::ledger::{Position, Standing};
-use crate::peer::CloseDelimited;
 use crate::plan::Outcome;
-use crate::plan::response::{Answer, Asked as AskedOrigin, settle};
+use crate::plan::response::settle;
 use crate::plan::write::may_be_kept;
 use crate::semantics::representation::is_of_target;
 use crate::semantics::stored::Times;
@@ -161,21 +160,8 @@ impl Keeping {
             vary::Vary::Any => return None,
         };
         let key = if names.is_empty() { asked.key.clone() } else { asked.variant(&names) };
-        let question = AskedOrigin {
-            route: &asked.route,
-            digest: key.digest,
-            method: &Method::GET,
-            headers: &asked.headers,
-            sent: moment.sent,
-            validating: None,
-        };
-        let answer = Answer {
-            status: parts.status,
-            headers: &parts.headers,
-            length: body.size_hint().exact(),
-            close_delimited: parts.extensions.get::<CloseDelimited>().is_some(),
-            received: moment.received,
-        };
+        let question = question(&asked, key.digest, moment.sent, None);
+        let answer = answer(parts, body, moment.received);
         let Outcome::Store(times) = settle(&question, &answer) else { return None };
         let recipe = Recipe { means, asked: &asked };
         let tags = recipe.tags_of_head(&parts.headers).ok()?;
