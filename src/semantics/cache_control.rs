@@ -176,7 +176,8 @@ impl Reader {
             b"only-if-cached" => control.only_if_cached = true,
             // What permits has to be said exactly: "no argument is defined (nor allowed)".
             b"public" => control.public |= argument.is_absent(),
-            b"immutable" => control.immutable |= argument.is_absent(),
+            // RFC 8246 §2: arguments "have no meaning and MUST be ignored".
+            b"immutable" => control.immutable = true,
             b"must-understand" => control.must_understand |= argument.is_absent(),
             b"max-age" => self.lifetime(argument, |control| &mut control.max_age),
             b"s-maxage" => self.lifetime(argument, |control| &mut control.s_maxage),
@@ -487,8 +488,9 @@ mod tests {
 
     #[test]
     fn what_permits_counts_only_when_said_exactly() {
-        let read = parse(&["public=1, immutable=\"\", must-understand=no"]);
+        let read = parse(&["public=1, must-understand=no"]);
         assert_eq!(read, CacheControl::default());
+        assert!(parse(&["immutable=\"\""]).immutable);
         let read = parse(&["no-store=0, must-revalidate=no, proxy-revalidate=\"\""]);
         assert!(read.no_store && read.must_revalidate && read.proxy_revalidate);
     }

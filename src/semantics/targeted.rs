@@ -197,7 +197,7 @@ mod tests {
             assert_eq!(control.max_age, Some(Duration::ZERO), "{said}");
             assert_eq!(control.stale_if_error, None, "{said}");
         }
-        let control = read(&[(CDN, "public=?0, must-understand=?0, immutable=1")]);
+        let control = read(&[(CDN, "public=?0, must-understand=?0")]);
         assert_eq!(control, CacheControl { targeted: true, ..CacheControl::default() });
         for said in ["no-store", "no-store=?0", "no-store=1", "no-store;x"] {
             assert!(read(&[(CDN, said)]).no_store, "{said}");
