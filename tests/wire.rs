@@ -22,6 +22,7 @@
 //! | `demands.rs` | what may a client ask of the cache? (§5.2.1) |
 //! | `invalidation.rs` | what does a write throw away? (§4.4) |
 //! | `messages.rs` | does a message come out of the store as it went in? (§3.1, RFC 9211) |
+//! | `relatives.rs` | ranges, HEAD, POST, QUERY, groups: what stands beside RFC 9111? |
 //! | `bad_input.rs` | what if one of them does not keep to the rules? Tests of their own, in front of the origin of `rude.rs` |
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
@@ -42,6 +43,8 @@ mod freshness;
 mod invalidation;
 #[path = "wire/messages.rs"]
 mod messages;
+#[path = "wire/relatives.rs"]
+mod relatives;
 #[path = "wire/rude.rs"]
 mod rude;
 #[path = "wire/stage.rs"]
@@ -140,6 +143,14 @@ const STORIES: &[Story] = stories! {
         a_head_is_answered_from_a_stored_get
         what_comes_in_chunks_is_stored_whole
         where_a_hit_comes_from;
+    relatives:
+        a_stored_whole_answers_for_its_parts
+        parts_are_kept_and_become_the_whole
+        a_write_reaches_parts
+        a_head_that_matches_renews_and_one_that_differs_ends_it
+        the_answer_to_a_post_is_what_the_next_get_gets
+        a_query_is_told_apart_by_its_content
+        a_group_is_invalidated_together;
 };
 
 #[tokio::test(flavor = "multi_thread")]
