@@ -594,3 +594,111 @@ async fn explanations_know_of_parts() {
     assert_eq!(explained("bytes=1-4").await, "fetch");
     assert_eq!(world.larder.verdict("/a").await, "fetch");
 }
+
+/// Thirty ask for the same part while the origin holds its first answer back; theirs, when all wait.
+async fn crowd(world: &World, gate: &Gate) -> Vec<Reply> {
+    let client = world.client.clone();
+    let ask = |client: &Client, _| client.asks("GET", "/a").header("range", "bytes=0-3");
+    let crowd = tokio::spawn(async move { client.crowd_of(30, ask).await });
+    eventually("all wait", async || {
+        world.larder.metrics().await.sum("larder_collapsed_waiters_total", &[]) >= 29.0
+    })
+    .await;
+    gate.open();
+    crowd.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_is_one_request_also_where_the_origin_knows_no_ranges() {
+    let world = World::with(KEEPS).await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    world.origin.on("/a").answers(move |_| ok(WHOLE).after(&held));
+    for reply in crowd(&world, &gate).await {
+        reply.expect(200, WHOLE);
+    }
+    assert_eq!(world.origin.saw("/a"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_hears_together_that_the_origin_fails() {
+    let world = World::with(KEEPS).await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    world.origin.on("/a").answers(move |_| status(500).after(&held));
+    let replies = crowd(&world, &gate).await;
+    assert!(replies.iter().all(|reply| reply.status == 500), "{replies:?}");
+    assert_eq!(world.origin.saw("/a"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_one_who_asked_leaves_one_other_asks() {
+    let world = World::with(KEEPS).await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    world.origin.on("/a").answers(move |asked| ranged(asked, WHOLE, "\"v1\"").after(&held));
+    let leaving = tokio::spawn(world.client.asks("GET", "/a").header("range", "bytes=0-3").send());
+    eventually("the origin is asked", async || world.origin.saw("/a") == 1).await;
+    let client = world.client.clone();
+    let ask = |client: &Client, _| client.asks("GET", "/a").header("range", "bytes=0-3");
+    let crowd = tokio::spawn(async move { client.crowd_of(20, ask).await });
+    eventually("all wait", async || {
+        world.larder.metrics().await.sum("larder_collapsed_waiters_total", &[]) >= 20.0
+    })
+    .await;
+    leaving.abort();
+    eventually("another asks", async || world.origin.saw("/a") == 2).await;
+    gate.open();
+    for reply in crowd.await.unwrap() {
+        reply.expect(206, "0123");
+    }
+    assert_eq!(world.origin.saw("/a"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_that_fails_is_left_alone_for_parts_too() {
+    let world = World::with("stale_if_error = \"1h\"").await;
+    world.origin.on("/a").answers(|asked| match asked.before {
+        0 => ranged(asked, WHOLE, "\"v1\"")
+            .header("cache-control", "max-age=60")
+            .header("age", "100"),
+        _ => status(503),
+    });
+    let ask = || world.client.asks("GET", "/a").header("range", "bytes=0-3").send();
+    ask().await.expect(206, "0123");
+    eventually("the part covers for the origin", async || {
+        ask().await.expect(206, "0123").is_stale() && world.origin.saw("/a") == 2
+    })
+    .await;
+    for _ in 0..5 {
+        assert!(ask().await.expect(206, "0123").is_stale());
+    }
+    assert_eq!(world.origin.saw("/a"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_slow_does_not_take_the_place_of_what_was_asked_for_later() {
+    let world = World::with(KEEPS).await;
+    let tap = Tap::new();
+    let slow = tap.clone();
+    world.origin.on("/a").answers(move |asked| match asked.field("range") {
+        "bytes=0-7" => ranged(asked, WHOLE, "\"v1\""),
+        "bytes=8-" => ranged(asked, WHOLE, "\"v1\"").told_by(&slow),
+        _ => ok("the new one").header("etag", "\"v2\""),
+    });
+    world
+        .client
+        .asks("GET", "/a")
+        .header("range", "bytes=0-7")
+        .send()
+        .await
+        .expect(206, "01234567");
+    let second = world.client.asks("GET", "/a").header("range", "bytes=8-").open().await;
+    world.warm("/a").await.expect(200, "the new one");
+    tap.send("89abcdef");
+    tap.end();
+    second.rest().await.expect(206, "89abcdef");
+    for _ in 0..5 {
+        world.client.get("/a").await.expect(200, "the new one");
+    }
+}

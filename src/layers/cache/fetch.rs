@@ -101,12 +101,13 @@ pub async fn take_over<S: Origin>(
     looked: Looked,
     reason: FetchReason,
     (response, moment): (Response<Body>, Moment),
+    lead: Option<crate::layers::collapse::Lead>,
 ) -> Step {
     let place = (looked.key.clone(), looked.names.clone());
     let found_out = Arc::default();
     let waiting = Waiting { means, asked, place, stale: None, reason, found_out };
     let (reply, filled) = oneshot::channel();
-    let fill = Fill { stale: None, ..waiting.fill(inner, looked, None, reply) };
+    let fill = Fill { stale: None, ..waiting.fill(inner, looked, lead, reply) };
     tokio::spawn(fill.take(response, moment));
     waiting.filled(filled).await
 }

@@ -23,7 +23,7 @@ use super::asked::Asked;
 use super::lease::{self, Permission};
 use super::lookup;
 use super::notes::UNSHAREABLE_FOR;
-use super::recipe::{Moment, Recipe, answer, date, question};
+use super::recipe::{Moment, Recipe, answer, date, is_outdone, question};
 use super::searches;
 use super::{Means, Origin};
 use crate::body::Body;
@@ -252,7 +252,7 @@ impl<S: Origin> Fill<S> {
         self.settle(Settlement::Shared(Arc::clone(&shared)));
         let _ends = Ending(&shared.content);
         let end = pump(body, &shared.content).await.unwrap_or(End::Broken);
-        let complete = (end == End::Complete).then(|| self.complete(&shared)).flatten();
+        let complete = (end == End::Complete).then(|| self.complete(&key, &shared)).flatten();
         let store = Arc::clone(&self.means.store);
         // Memory has it from here on, before the last reader ends: who asks next finds it.
         let put = complete.map(|entry| store.put(&key, Record::Entry(entry)));
@@ -302,7 +302,7 @@ impl<S: Origin> Fill<S> {
     }
 
     /// The entry with its content; `None` if it may not be stored after all.
-    fn complete(&self, shared: &Shared) -> Option<Arc<Entry>> {
+    fn complete(&self, key: &Key, shared: &Shared) -> Option<Arc<Entry>> {
         let Some(entry) = self.recipe().complete(&shared.entry, &shared.content) else {
             self.note_unshareable();
             return None;
@@ -310,7 +310,8 @@ impl<S: Origin> Fill<S> {
         // Nobody would use it, and it might take the place of one that is newer.
         let now = self.means.now();
         let standing = self.means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
-        (standing != Standing::Invalidated).then(|| Arc::new(entry))
+        let of_use = standing != Standing::Invalidated && !is_outdone(&self.means, key, &entry);
+        of_use.then(|| Arc::new(entry))
     }
 
     /// 304: what we have still stands.

@@ -16,7 +16,7 @@ use super::asked::Asked;
 use super::fill::{Ending, pump};
 use super::lookup::Looked;
 use super::part::held;
-use super::recipe::{Recipe, merge};
+use super::recipe::{Recipe, is_outdone, merge};
 use crate::body::Body;
 use crate::key::Key;
 use crate::layers::collapse::Lead;
@@ -99,7 +99,8 @@ impl Keeping {
         // Nobody would use it, and it might take the place of one that is newer.
         let now = self.means.now();
         let standing = self.means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
-        (standing != Standing::Invalidated).then_some((key, entry))
+        let of_use = standing != Standing::Invalidated && !is_outdone(&self.means, &key, &entry);
+        of_use.then_some((key, entry))
     }
 
     fn part_key(&self) -> Key {

@@ -370,7 +370,7 @@ async fn act<S: Origin>(
                 return head::through(means, inner, asked, looked, reason).await;
             }
             if range::concerns(asked, &looked, means.now()) {
-                return range::through(means, inner, asked, looked, reason).await;
+                return range::through(means, inner, asked, looked, (reason, company)).await;
             }
             fetch::through(means, inner, asked, looked, reason, company).await
         }

@@ -23,7 +23,7 @@ use http_body::Body as _;
 use super::ask::ask;
 use super::asked::Asked;
 use super::deliver::{self, Asker, Served};
-use super::fetch::{self, Step};
+use super::fetch::{self, Company, Step};
 use super::keeping::Keeping;
 use super::lookup::{self, Looked, Shared as Tier};
 use super::notes::UNSHAREABLE_FOR;
@@ -41,7 +41,7 @@ use crate::plan::response::settle_part;
 use crate::plan::{FetchReason, NotShared, Plan, StaleReason};
 use crate::semantics::range::combine;
 use crate::semantics::range::content_range::Extent;
-use crate::semantics::storable::NotStorable;
+use crate::semantics::storable::{NotStorable, is_server_error};
 use crate::semantics::stored::Times;
 use crate::semantics::time::Timestamp;
 use crate::semantics::validation::CONDITIONAL_FIELDS;
@@ -77,19 +77,25 @@ pub async fn through<S: Origin>(
     inner: &S,
     asked: &Arc<Asked>,
     looked: Looked,
-    reason: FetchReason,
+    (reason, company): (FetchReason, Company),
 ) -> Step {
     let mut parts = Parts::look(means, asked, &looked).await;
     if let Some(response) = parts.fresh(means) {
         return Step::Done(response);
     }
+    if let Some(response) = parts.backing_off(means) {
+        return Step::Done(response);
+    }
     let reason = parts.reason(reason);
     let mut lead = None;
     // Once more if those it waited with turn out to want another variant.
-    for _ in 0..2 {
+    let rounds = if company == Company::Alone { 0 } else { 2 };
+    for _ in 0..rounds {
         match parts.join(means, &looked, reason).await {
             Joining::Answered(response) => return Step::Done(response),
             Joining::Varies(names) => parts.look_again(means, &looked, &names),
+            Joining::Failed(fault) => return parts.failed(means, fault),
+            Joining::Again => return Step::Again(None),
             Joining::Asks(leads) => {
                 lead = leads;
                 break;
@@ -104,7 +110,14 @@ pub async fn through<S: Origin>(
         Ok(response) => {
             parts.answered(means, inner, looked, (response, moment), (reason, lead)).await
         }
-        Err(error) => parts.failed(means, error),
+        Err(error) => {
+            let fault = match error {
+                ProxyError::Origin(fault) => fault,
+                other => OriginFault::Broken(other.to_string()),
+            };
+            parts.origin_failed(means, lead, &fault);
+            parts.failed(means, fault)
+        }
     }
 }
 
@@ -176,6 +189,20 @@ impl<'a> Parts<'a> {
         })
     }
 
+    /// A stale part while an origin that failed a moment ago is left alone.
+    fn backing_off(&self, means: &Means) -> Option<Response<Body>> {
+        let left_alone = matches!(self.found.plan, Plan::ServeBackingOff(_));
+        if left_alone { self.instead(means) } else { None }
+    }
+
+    /// The origin is left alone for a moment, and who waits is not sent to it.
+    fn origin_failed(&self, means: &Means, lead: Option<Lead>, fault: &OriginFault) {
+        means.failures.note(self.found.key.digest, means.now(), means.retry_after);
+        if let Some(lead) = lead {
+            lead.settle(Settlement::Failed(fault.clone(), None));
+        }
+    }
+
     /// Waits with those who ask for the same part, or is the one who asks.
     async fn join(&self, means: &Means, whole: &Looked, reason: FetchReason) -> Joining {
         let (asked, now) = (self.asked, means.now());
@@ -228,7 +255,13 @@ impl<'a> Parts<'a> {
     async fn follow(&self, means: &Means, flight: &Flight, reason: FetchReason) -> Joining {
         let patience = self.asked.route.collapse_timeout;
         let settled = tokio::time::timeout(patience, flight.settled()).await;
-        let Ok(Settlement::Shared(shared)) = settled else { return Joining::Asks(None) };
+        let shared = match settled {
+            Ok(Settlement::Shared(shared)) => shared,
+            Ok(Settlement::Failed(fault, _)) => return Joining::Failed(fault),
+            Ok(Settlement::Unshareable) | Err(_) => return Joining::Asks(None),
+            // Its client left, or it is there by now: one of those who waited asks for all.
+            Ok(_) => return Joining::Again,
+        };
         if !shared.answers(|name| vary::normalised(name, &self.asked.headers)) {
             return Joining::Varies(shared.varies.iter().map(|(name, _)| name.clone()).collect());
         }
@@ -254,12 +287,8 @@ impl<'a> Parts<'a> {
         }
     }
 
-    fn failed(&self, means: &Means, error: ProxyError) -> Step {
-        match (self.instead(means), error) {
-            (Some(response), _) => Step::Done(response),
-            (None, ProxyError::Origin(fault)) => Step::Failed(fault),
-            (None, other) => Step::Failed(OriginFault::Broken(other.to_string())),
-        }
+    fn failed(&self, means: &Means, fault: OriginFault) -> Step {
+        self.instead(means).map_or(Step::Failed(fault), Step::Done)
     }
 
     fn own(
@@ -287,17 +316,25 @@ impl<'a> Parts<'a> {
             StatusCode::PARTIAL_CONTENT => self.received(means, response, reason, moment, lead),
             // 200 above a part is a contradiction, and which of the two is true nobody can say.
             StatusCode::OK if response.headers().contains_key(CONTENT_RANGE) => {
+                release(lead);
                 self.own(response, reason, NotShared::BadPart.as_str(), moment)
             }
             // RFC 9110 §14.2: the origin ignored the Range, and this is the whole.
             StatusCode::OK => {
-                fetch::take_over(means, inner, self.asked, looked, reason, (response, moment)).await
+                let answer = (response, moment);
+                fetch::take_over(means, inner, self.asked, looked, reason, answer, lead).await
             }
-            status if status.is_server_error() => match self.instead(means) {
-                Some(response) => Step::Done(response),
-                None => self.own(response, reason, "origin-error", moment),
-            },
-            _ => self.own(response, reason, "range", moment),
+            status if is_server_error(status) => {
+                self.origin_failed(means, lead, &OriginFault::Answered(status.as_u16()));
+                match self.instead(means) {
+                    Some(response) => Step::Done(response),
+                    None => self.own(response, reason, "origin-error", moment),
+                }
+            }
+            _ => {
+                release(lead);
+                self.own(response, reason, "range", moment)
+            }
         }
     }
 
@@ -318,6 +355,7 @@ impl<'a> Parts<'a> {
                 if why.is_about_the_key() {
                     means.hit_for_miss.note(self.question(), means.now(), UNSHAREABLE_FOR);
                 }
+                release(lead);
                 self.own(Response::from_parts(head, body), reason, why.as_str(), moment)
             }
         }
@@ -411,12 +449,23 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// Who waits asks for itself: what came is for one alone.
+fn release(lead: Option<Lead>) {
+    if let Some(lead) = lead {
+        lead.settle(Settlement::Unshareable);
+    }
+}
+
 /// What came of looking for company.
 enum Joining {
     /// Somebody else's answer, or one that was stored a moment ago.
     Answered(Response<Body>),
     /// Somebody else's answer, for another variant: these fields select one.
     Varies(Vec<HeaderName>),
+    /// The one who asked was told of an error.
+    Failed(OriginFault),
+    /// Nothing came of it, or something that is in the store by now: to be looked for again.
+    Again,
     /// This request asks the origin; for others too, if it leads.
     Asks(Option<Lead>),
 }

@@ -72,6 +72,12 @@ pub fn answer<'a>(head: &'a Parts, body: &Body, received: Timestamp) -> Answer<'
     }
 }
 
+/// Is there something by now that the origin was asked for later? What is slow must not take the
+/// place of what is newer, though nothing that passed here has changed it.
+pub fn is_outdone(means: &Means, key: &Key, entry: &Entry) -> bool {
+    matches!(means.store.peek(key), Some(Record::Entry(found)) if found.vouched > entry.vouched)
+}
+
 /// What an entry is made from, besides the response.
 #[derive(Clone, Copy, Debug)]
 pub struct Recipe<'a> {
