@@ -136,7 +136,6 @@ const STORIES: &[Story] = stories! {
         fields_for_one_connection_are_not_stored
         fields_that_are_taken_back_are_not_stored
         a_hit_says_how_old_it_is_and_keeps_the_date
-        a_missing_date_is_supplied
         cache_status_goes_behind_what_others_said
         a_megabyte_comes_back_octet_for_octet
         nothing_is_stored_as_nothing

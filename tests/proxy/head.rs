@@ -205,17 +205,13 @@ async fn only_the_variant_that_it_selects_is_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_head_with_a_range_or_a_precondition_teaches_the_same() {
-    for (name, value) in [("range", "bytes=0-1"), ("if-match", "\"v2\"")] {
-        let world = world(hello()).await;
-        world.warm("/a").await;
-        world.origin.when("HEAD", "/a").replies(ok("hello!").header("etag", "\"v2\""));
-        let head = world.client.asks("HEAD", "/a").header(name, value).send().await;
-        assert_eq!(head.status, 200, "{name}");
-        if world.origin.saw_method("HEAD", "/a") == 1 {
-            assert_eq!(world.verdict().await, "revalidate", "{name}");
-        }
-    }
+async fn a_head_with_a_precondition_teaches_the_same() {
+    let world = world(hello()).await;
+    world.warm("/a").await;
+    world.origin.when("HEAD", "/a").replies(ok("hello!").header("etag", "\"v2\""));
+    let head = world.client.asks("HEAD", "/a").header("if-match", "\"v2\"").send().await;
+    assert_eq!((head.status, world.origin.saw_method("HEAD", "/a")), (200, 1));
+    assert_eq!(world.verdict().await, "revalidate");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -100,15 +100,6 @@ pub(crate) async fn a_hit_says_how_old_it_is_and_keeps_the_date(stage: &Stage) {
     assert_eq!(stage.get("/b").await.age(), Some(7));
 }
 
-pub(crate) async fn a_missing_date_is_supplied(stage: &Stage) {
-    // The origin's library writes one of its own accord, so that of a 304 is looked at, too.
-    stage.on("/a", ok("one").max_age(60));
-    let first = stage.stores("/a").await;
-    let hit = stage.hit("/a").await;
-    assert!(httpdate::parse_http_date(first.field("date")).is_ok(), "{first:?}");
-    assert_eq!(first.field("date"), hit.field("date"));
-}
-
 pub(crate) async fn cache_status_goes_behind_what_others_said(stage: &Stage) {
     let theirs = "\"Origin's own\"; hit; ttl=5, Other; fwd=miss";
     stage.on("/a", ok("one").max_age(60).header("cache-status", theirs));

@@ -16,7 +16,7 @@ use crate::config::RequestDirectives;
 use crate::error::OriginFault;
 use crate::key::{Key, tags};
 use crate::layers::collapse::content::Reader;
-use crate::layers::collapse::{Flight, Found, Joined, Settlement, Shared};
+use crate::layers::collapse::{Flight, Found, Joined, Lead, Settlement, Shared};
 use crate::ledger::Standing;
 use crate::plan::request::may_cover_an_error;
 use crate::plan::{FetchReason, StaleReason};
@@ -101,7 +101,7 @@ pub async fn take_over<S: Origin>(
     looked: Looked,
     reason: FetchReason,
     (response, moment): (Response<Body>, Moment),
-    lead: Option<crate::layers::collapse::Lead>,
+    lead: Option<Lead>,
 ) -> Step {
     let place = (looked.key.clone(), looked.names.clone());
     let found_out = Arc::default();
@@ -132,12 +132,7 @@ struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    async fn lead<S: Origin>(
-        self,
-        inner: &S,
-        looked: Looked,
-        lead: Option<crate::layers::collapse::Lead>,
-    ) -> Step {
+    async fn lead<S: Origin>(self, inner: &S, looked: Looked, lead: Option<Lead>) -> Step {
         let (reply, filled) = oneshot::channel();
         tokio::spawn(self.fill(inner, looked, lead, reply).run());
         self.filled(filled).await
@@ -147,7 +142,7 @@ impl Waiting<'_> {
         &self,
         inner: &S,
         looked: Looked,
-        lead: Option<crate::layers::collapse::Lead>,
+        lead: Option<Lead>,
         reply: oneshot::Sender<Filled>,
     ) -> Fill<S> {
         let validated = looked
