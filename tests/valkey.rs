@@ -48,6 +48,7 @@ impl World {
             lease: Duration::from_secs(5),
             ledger_lease: Duration::from_secs(2),
             ledger_names: 1000,
+            durability: config::Durability::Primary,
         };
         let Opened { store, valkey, meters } = open(&config, 8 << 20).expect("a valid store");
         Self { store, handle: valkey.expect("Valkey is configured"), meters }

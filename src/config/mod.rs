@@ -125,6 +125,8 @@ pub struct Store {
     pub ledger_lease: Duration,
     /// How many invalidated names are remembered.
     pub ledger_names: usize,
+    /// Who must have an invalidation before its write is answered.
+    pub durability: Durability,
 }
 
 /// The admin listener.
@@ -222,6 +224,41 @@ pub struct Route {
     pub max_query_content: u64,
     /// Does `Cache-Status` say the key (RFC 9211 §2.7)?
     pub show_key: bool,
+    /// What a GET may miss of the writes that other instances have acknowledged.
+    pub consistency: Consistency,
+    /// Is a write announced in the ledger before the origin sees it?
+    pub announce: bool,
+    /// This long after its answer a write invalidates once more; zero: it does not.
+    pub settle: Duration,
+    /// What becomes of a write while Valkey is away.
+    pub on_store_down: OnStoreDown,
+}
+
+/// What a GET may miss of the writes that other instances have acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consistency {
+    /// What has not come through the tail yet: milliseconds, and the lease when it is cut off.
+    Bounded,
+    /// Nothing: the end of the ledger is asked for first.
+    Strict,
+}
+
+/// What becomes of a write while Valkey is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStoreDown {
+    /// It is forwarded, and its invalidation is owed to the others.
+    Forward,
+    /// It is answered 503 before the origin sees it.
+    Refuse,
+}
+
+/// Who must have an invalidation before its write is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The primary.
+    Primary,
+    /// The primary and a replica.
+    Replicas,
 }
 
 /// What becomes of a client's own directives (RFC 9111 §5.2.1).

@@ -159,6 +159,10 @@ mod tests {
             no_vary_search: false,
             max_query_content: 64 * 1024,
             show_key: false,
+            consistency: crate::config::Consistency::Bounded,
+            announce: true,
+            settle: Duration::ZERO,
+            on_store_down: crate::config::OnStoreDown::Forward,
         }
     }
 

@@ -99,6 +99,7 @@ mod tests {
             lease: Duration::from_secs(5),
             ledger_lease: Duration::from_secs(2),
             ledger_names: 1000,
+            durability: config::Durability::Primary,
         }
     }
 

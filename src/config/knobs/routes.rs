@@ -261,6 +261,42 @@ pub(super) static CONTRACT_KNOBS: &[Knob] = &[
                would.",
     },
     Knob {
+        key: "consistency",
+        kind: Kind::Words(&["bounded", "strict"]),
+        preset: Is("\"bounded\""),
+        says: "\"strict\" asks Valkey for the end of the ledger before each answer: a GET that \
+               starts after a write was acknowledged anywhere never shows what came before it; \
+               \"bounded\" learns of writes made elsewhere within milliseconds, and within \
+               ledger_lease when cut off.",
+        turn: "Take strict where a client may write through one instance and read through \
+               another; it costs one round trip, shared by all who ask at that moment.",
+    },
+    Knob {
+        key: "announce",
+        kind: Kind::Bool,
+        preset: Is("true"),
+        says: "A write is announced in the ledger before the origin sees it, so that others \
+               invalidate what it may have changed if this process dies before it can.",
+        turn: "Turn it off where writes are many and a lost process may leave entries stale until \
+               they expire: it saves one of the two round trips of a write.",
+    },
+    Knob {
+        key: "settle",
+        kind: Kind::Duration(INSTANT, hours(1)),
+        preset: Is("\"0s\""),
+        says: "A write invalidates once more this long after it was answered; 0s: it does not.",
+        turn: "Set it to the longest lag of the replicas that the origin reads from.",
+    },
+    Knob {
+        key: "on_store_down",
+        kind: Kind::Words(&["forward", "refuse"]),
+        preset: Is("\"forward\""),
+        says: "What becomes of a write while Valkey is away: it is forwarded, and the other \
+               instances are told when Valkey is back; or it is answered 503 before the origin \
+               sees it (\"refuse\").",
+        turn: "Take refuse where a late write is better than a read of what it replaced.",
+    },
+    Knob {
         key: "show_key",
         kind: Kind::Bool,
         preset: Is("false"),

@@ -147,6 +147,15 @@ pub(super) static STORE_KNOBS: &[Knob] = &[
                than the oldest are suspect.",
         turn: "Raise it above (invalidations per second) x (longest hard_ttl in seconds).",
     },
+    Knob {
+        key: "durability",
+        kind: Kind::Words(&["primary", "replicas"]),
+        preset: Is("\"primary\""),
+        says: "Who must have an invalidation before its write is answered: the primary, or a \
+               replica too (\"replicas\"), so that a failover does not lose it.",
+        turn: "Take replicas where Valkey fails over by itself; it adds the replica's round trip \
+               to each write.",
+    },
 ];
 
 pub(super) static ADMIN_KNOBS: &[Knob] = &[

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use super::error::{ConfigErrors, Findings, Mistake, Warning};
 use super::file::{self, Env};
 use super::table::{File, FromValue, Table};
-use super::{Admin, Config, HostPolicy, Limits, Log, Origin, OriginUrl, Store, knobs};
+use super::{Admin, Config, Durability, HostPolicy, Limits, Log, Origin, OriginUrl, Store, knobs};
 
 mod routes;
 
@@ -159,6 +159,10 @@ fn store(table: &Table, out: &mut Findings) -> Store {
         lease: table.get_or_default("lease"),
         ledger_lease: table.get_or_default("ledger_lease"),
         ledger_names: count(table, "ledger_names"),
+        durability: match table.get("durability") {
+            Some("replicas") => Durability::Replicas,
+            _ => Durability::Primary,
+        },
     };
     let none = store.memory == 0 && table.get::<u64>("memory").is_some();
     if let Some(span) = table.span("memory").filter(|_| none) {

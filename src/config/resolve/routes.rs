@@ -13,8 +13,8 @@ use super::super::suggest::did_you_mean;
 use super::super::table::{FromValue, Table};
 use super::super::template::{NameRule, Part, Template};
 use super::super::{
-    Authority, Freshness, KeyRules, OnDoubt, QueryRule, RequestDirectives, Route, SetCookie, Store,
-    knobs,
+    Authority, Consistency, Freshness, KeyRules, OnDoubt, OnStoreDown, QueryRule,
+    RequestDirectives, Route, SetCookie, Store, knobs,
 };
 
 type Classes = [(String, Table)];
@@ -171,6 +171,16 @@ fn contract(layers: &Layers<'_>) -> Route {
         no_vary_search: layers.get_or_default("no_vary_search"),
         max_query_content: layers.get_or_default("max_query_content"),
         show_key: layers.get_or_default("show_key"),
+        consistency: match word("consistency") {
+            Some("strict") => Consistency::Strict,
+            _ => Consistency::Bounded,
+        },
+        announce: layers.get_or_default("announce"),
+        settle: layers.get_or_default("settle"),
+        on_store_down: match word("on_store_down") {
+            Some("refuse") => OnStoreDown::Refuse,
+            _ => OnStoreDown::Forward,
+        },
     }
 }
 
