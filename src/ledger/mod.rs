@@ -28,6 +28,7 @@ use crate::semantics::time::Timestamp;
 pub mod name;
 pub mod owed;
 pub mod position;
+pub mod reading;
 pub mod record;
 
 mod index;
@@ -37,6 +38,7 @@ mod tests;
 
 pub use owed::{Debt, Owed, Ticket};
 pub use position::{NotAPosition, Position};
+pub use reading::Reading;
 pub use record::{Cause, Kind, Malformed, Mode, Record};
 
 use index::{Index, Versions};
