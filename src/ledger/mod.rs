@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use crate::semantics::time::Timestamp;
 
+pub mod floor;
 pub mod intent;
 pub mod name;
 pub mod owed;
@@ -36,6 +37,7 @@ mod recent;
 #[cfg(test)]
 mod tests;
 
+pub use floor::Floor;
 pub use intent::{Intent, Intents};
 pub use owed::{Debt, Owed, Ticket};
 pub use position::{NotAPosition, Position};
@@ -67,6 +69,10 @@ pub enum Doubt {
     Fenced,
     /// Nothing was heard from the ledger for longer than the lease.
     Unheard,
+    /// Its route is strict, and where the ledger ends could not be found out in time.
+    Unconfirmed,
+    /// Its request shows a position that this process has not reached in time.
+    Behind,
 }
 
 impl Doubt {
@@ -76,6 +82,8 @@ impl Doubt {
             Self::Forgotten => "doubt-forgotten",
             Self::Fenced => "doubt-fenced",
             Self::Unheard => "doubt-unheard",
+            Self::Unconfirmed => "doubt-unconfirmed",
+            Self::Behind => "doubt-behind",
         }
     }
 }
@@ -231,6 +239,11 @@ impl Ledger {
     /// Everything from before is suspect: what is no longer remembered.
     pub fn horizon(&self) -> Position {
         self.horizon.max(self.index.forgotten())
+    }
+
+    /// Has everything been applied up to `last` in this life of the stream?
+    pub fn has_reached(&self, life: &str, last: Position) -> bool {
+        *self.opening == *life && self.applied >= last
     }
 
     /// Names remembered.

@@ -21,50 +21,10 @@
 local stream, namespaces, instances = KEYS[1], KEYS[2], KEYS[3]
 local known, applied, least, lead, longest, instance, patience = unpack(ARGV)
 
--- XINFO as a table; nil if there is no stream.
-local function look()
-  local info = redis.pcall('XINFO', 'STREAM', stream)
-  if info.err then
-    return nil
-  end
-  local seen = {}
-  for at = 1, #info, 2 do
-    seen[info[at]] = info[at + 1]
-  end
-  return seen
-end
-
--- Servers before version 7 do not count: then some may be missing.
-local function incomplete(seen)
-  return not seen['entries-added'] or seen['entries-added'] > seen['length']
-    or seen['max-deleted-entry-id'] ~= '0-0'
-end
-
-local function begins_with_fence(seen)
-  local fields = seen['first-entry'] and seen['first-entry'][2] or {}
-  for at = 1, #fields, 2 do
-    if fields[at] == 'k' and fields[at + 1] == 'fence' then
-      return true
-    end
-  end
-  return false
-end
-
-local function fence_is_due(seen, life)
-  if not seen or not life then
-    return true
-  end
-  local opened, at = string.match(life, '^(%S+) (%d+%-%d+)$')
-  return opened ~= epoch()
-    or before(seen['last-generated-id'], applied)
-    or (known ~= '' and life ~= known and not before(applied, at))
-    or (not incomplete(seen) and not begins_with_fence(seen))
-end
-
-local seen, life = look(), redis.call('HGET', namespaces, '')
-if fence_is_due(seen, life) then
+local seen, life = sight(stream), redis.call('HGET', namespaces, '')
+if fence_is_due(seen, life, applied, known) then
   life = fence(stream, namespaces, least, tonumber(lead), longest, instance)
-  seen = look()
+  seen = sight(stream)
 end
 
 local now = clock()

@@ -19,7 +19,8 @@ use crate::clock;
 use crate::ledger::Position;
 use crate::store::ledger::{Settings, Shared};
 
-const LOOK: &str = concat!(include_str!("common.lua"), include_str!("look.lua"));
+const LOOK: &str =
+    concat!(include_str!("common.lua"), include_str!("sight.lua"), include_str!("look.lua"));
 
 /// How often to look whether it is still the same stream.
 const EVERY: Duration = Duration::from_secs(1);

@@ -1,0 +1,43 @@
+-- After common.lua, in front of the scripts that look at the stream.
+
+-- XINFO as a table; nil if there is no stream.
+local function sight(stream)
+  local info = redis.pcall('XINFO', 'STREAM', stream)
+  if info.err then
+    return nil
+  end
+  local seen = {}
+  for at = 1, #info, 2 do
+    seen[info[at]] = info[at + 1]
+  end
+  return seen
+end
+
+-- Servers before version 7 do not count: then some may be missing.
+local function incomplete(seen)
+  return not seen['entries-added'] or seen['entries-added'] > seen['length']
+    or seen['max-deleted-entry-id'] ~= '0-0'
+end
+
+local function begins_with_fence(seen)
+  local fields = seen['first-entry'] and seen['first-entry'][2] or {}
+  for at = 1, #fields, 2 do
+    if fields[at] == 'k' and fields[at + 1] == 'fence' then
+      return true
+    end
+  end
+  return false
+end
+
+-- Has the stream been lost since it was opened with a fence, as far as who asks can tell that has
+-- applied so much and knows this life ('': none)? See look.lua.
+local function fence_is_due(seen, life, applied, known)
+  if not seen or not life then
+    return true
+  end
+  local opened, at = string.match(life, '^(%S+) (%d+%-%d+)$')
+  return opened ~= epoch()
+    or before(seen['last-generated-id'], applied)
+    or (known ~= '' and life ~= known and not before(applied, at))
+    or (not incomplete(seen) and not begins_with_fence(seen))
+end
