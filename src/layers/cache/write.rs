@@ -7,7 +7,7 @@ use http::{HeaderValue, Request, Response, Uri};
 
 use super::ask::ask;
 use super::represent::Noted;
-use super::{Means, Origin};
+use super::{Means, Origin, footing};
 use crate::body::Body;
 use crate::config::Route;
 use crate::config::captures::Captures;
@@ -74,6 +74,7 @@ impl Write {
         mut inner: S,
         request: Request<Body>,
     ) -> Result<Response<Body>, ProxyError> {
+        footing::may_write(&self.means, &self.route).await?;
         let targets = targets(&request);
         let noted = Noted::of(&self.means, &self.route, &request);
         let sent = self.means.now();
