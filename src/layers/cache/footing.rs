@@ -44,8 +44,7 @@ pub struct Footing {
 impl Footing {
     /// What a request needs; `None` if it can be answered from what this process knows already.
     pub fn of(means: &Means, route: &Route, headers: &HeaderMap) -> Option<Self> {
-        let everything =
-            route.consistency == Consistency::Strict && !means.ledger.is_embedded();
+        let everything = route.consistency == Consistency::Strict && !means.ledger.is_embedded();
         let shown = headers.get(MIN_POSITION).and_then(|value| value.to_str().ok()?.parse().ok());
         let position = shown.filter(|shown| *shown > means.ledger.applied());
         (everything || position.is_some()).then_some(Self { everything, position })

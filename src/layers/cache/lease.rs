@@ -79,7 +79,8 @@ pub async fn acquire(asking: &Asking<'_>) -> Permission {
                 return Permission::Alone;
             }
             Ok(Lease::BackingOff) => {
-                return if stale.is_some_and(|e| lookup::may_stand_in(means, asked, e, means.now())) {
+                return if stale.is_some_and(|e| lookup::may_stand_in(means, asked, e, means.now()))
+                {
                     Permission::BackingOff
                 } else {
                     Permission::Granted(Held::none())

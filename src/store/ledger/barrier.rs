@@ -180,25 +180,46 @@ impl Barrier {
 pub(super) async fn confirm(shared: &Shared, within: Duration) -> Result<(), Unconfirmed> {
     let end = Instant::now() + within;
     let mut moves = shared.moves();
+    let mut missing = Unconfirmed::Silent;
     loop {
-        let head = timeout_at(end, shared.barrier.ask()).await;
-        let head = head.map_err(|_| Unconfirmed::Silent)??;
-        loop {
-            // Marks what was seen before looking, so that no move in between is missed.
-            moves.borrow_and_update();
-            if head.as_ref().is_some_and(|h| shared.read().has_reached(&h.life, h.last)) {
-                return Ok(());
-            }
-            if Instant::now() >= end {
-                return Err(head.map_or(Unconfirmed::Unopened, |_| Unconfirmed::Late));
-            }
-            let look = end.min(Instant::now() + LOOK);
-            let _ = timeout_at(look, moves.changed()).await;
-            if head.is_none() {
-                break;
-            }
+        let head = timeout_at(end, shared.barrier.ask()).await.map_err(|_| missing)??;
+        if let Some(head) = head {
+            return reached(shared, &head, &mut moves, end).await;
+        }
+        missing = Unconfirmed::Unopened;
+        if !moved(&mut moves, end).await {
+            return Err(missing);
         }
     }
+}
+
+/// Waits until the tail has read up to there.
+async fn reached(
+    shared: &Shared,
+    head: &Head,
+    moves: &mut watch::Receiver<Position>,
+    end: Instant,
+) -> Result<(), Unconfirmed> {
+    // Marked as seen before it is looked at, so that no move in between is missed.
+    loop {
+        moves.borrow_and_update();
+        if shared.read().has_reached(&head.life, head.last) {
+            return Ok(());
+        }
+        if !moved(moves, end).await {
+            return Err(Unconfirmed::Late);
+        }
+    }
+}
+
+/// Waits until the tail has moved, or might have; false if there is no time left for that.
+async fn moved(moves: &mut watch::Receiver<Position>, end: Instant) -> bool {
+    let now = Instant::now();
+    if now >= end {
+        return false;
+    }
+    let _ = timeout_at(end.min(now + LOOK), moves.changed()).await;
+    true
 }
 
 /// Does Valkey answer, as the one that takes the records?
