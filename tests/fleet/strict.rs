@@ -386,8 +386,7 @@ async fn without_valkey_a_hot_key_stays_right_and_costs_the_origin_little() {
             fleet.valkey.restart();
         }
         within(Duration::from_secs(5), "it is a hit again", async || {
-            let reply = fleet.client(1).get(PATH).await;
-            reply.expect(200, &value.to_string());
+            let reply = fleet.client(1).get(PATH).await.expect(200, &value.to_string());
             reply.is_hit() && strict(&fleet.larders[1], "passed").await > 0.0
         })
         .await;
