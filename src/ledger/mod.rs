@@ -30,6 +30,7 @@ pub mod intent;
 pub mod name;
 pub mod owed;
 pub mod position;
+pub mod reading;
 pub mod record;
 
 mod index;
@@ -41,6 +42,7 @@ pub use floor::Floor;
 pub use intent::{Intent, Intents};
 pub use owed::{Debt, Owed, Ticket};
 pub use position::{NotAPosition, Position};
+pub use reading::Reading;
 pub use record::{Cause, Kind, Malformed, Mode, Record};
 
 use index::{Index, Versions};

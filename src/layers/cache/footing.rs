@@ -21,6 +21,7 @@ use crate::config::{Consistency, OnStoreDown, Route};
 use crate::error::ProxyError;
 use crate::ledger::{Doubt, Floor, Position};
 use crate::semantics::time::Timestamp;
+use crate::store::ledger::Intending;
 
 /// How a client shows what it has seen: the `Larder-Position` of a write or a purge.
 const MIN_POSITION: HeaderName = HeaderName::from_static("larder-min-position");
@@ -77,19 +78,34 @@ impl Footing {
 }
 
 /// May a write be sent to the origin? On routes that would rather refuse it than have the others
-/// learn of it late, only if Valkey is there to take its record.
+/// learn of it late, only if Valkey has taken its announcement; where it is not announced, only if
+/// Valkey is there to take its record. Hands the announcement back.
 ///
 /// # Errors
 ///
 /// It is to be refused.
-pub async fn may_write(means: &Means, route: &Route) -> Result<(), ProxyError> {
+pub async fn may_write(
+    means: &Means,
+    route: &Route,
+    intending: Option<Intending>,
+) -> Result<Option<Intending>, ProxyError> {
     if route.on_store_down == OnStoreDown::Forward {
-        return Ok(());
+        return Ok(intending);
     }
-    means.ledger.reach().await.map_err(|why| {
-        means.metrics.write_refused(route.index);
-        ProxyError::Unrecorded(why.as_str())
-    })
+    let refusal = match intending {
+        Some(intending) if intending.is_taken() => return Ok(Some(intending)),
+        Some(intending) => {
+            // Valkey may have taken it all the same, too late.
+            intending.withdraw();
+            "not announced"
+        }
+        None => match means.ledger.reach().await {
+            Ok(()) => return Ok(None),
+            Err(why) => why.as_str(),
+        },
+    };
+    means.metrics.write_refused(route.index);
+    Err(ProxyError::Unrecorded(refusal))
 }
 
 /// The last floor that was given to anybody.

@@ -37,6 +37,7 @@ pub mod recipe;
 pub mod refresh;
 pub mod represent;
 pub mod searches;
+pub mod settle;
 pub mod write;
 
 use std::future::Future;
