@@ -276,6 +276,15 @@ async fn a_ledger_that_was_lost_and_written_to_by_hand_is_noticed() {
     let script = "redis.call('DEL', KEYS[1]); redis.call('XADD', KEYS[1], '*', 'n', 'tag:x')";
     valkey.cli(&["EVAL", script, "1", STREAM]);
     until_fenced(&a, entry).await;
+    // And once is enough, however often it is looked at.
+    let looked = || valkey.cli(&["HVALS", &STREAM.replace("ledger", "instances")]);
+    for _ in 0..3 {
+        let last = looked();
+        until("another look", || looked() != last).await;
+    }
+    let fences = valkey.cli(&["XRANGE", STREAM, "-", "+"]).matches("fence").count();
+    // A fence is one of kind fence, caused by a fence.
+    assert_eq!(fences, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@
 --   it ends before what this process has read (it was rolled back),
 --   it is another one than this process knew, and its fence is not above all this process knows
 --   (clocks differ), or
---   it begins with anything but a fence although nothing was trimmed (it was lost, and somebody
+--   the fence that opened it is not in it although nothing was trimmed (it was lost, and somebody
 --   appended to it by hand).
 --
 -- KEYS  the stream, the namespaces, the instances, the intents
@@ -22,7 +22,7 @@ local stream, namespaces, instances, intents = KEYS[1], KEYS[2], KEYS[3], KEYS[4
 local known, applied, least, lead, longest, instance, patience = unpack(ARGV)
 
 local seen, life = sight(stream), redis.call('HGET', namespaces, '')
-if fence_is_due(seen, life, applied, known) then
+if fence_is_due(stream, seen, life, applied, known) then
   life = fence(stream, namespaces, least, tonumber(lead), longest, instance)
   seen = sight(stream)
 end

@@ -19,19 +19,9 @@ local function incomplete(seen)
     or seen['max-deleted-entry-id'] ~= '0-0'
 end
 
-local function begins_with_fence(seen)
-  local fields = seen['first-entry'] and seen['first-entry'][2] or {}
-  for at = 1, #fields, 2 do
-    if fields[at] == 'k' and fields[at + 1] == 'fence' then
-      return true
-    end
-  end
-  return false
-end
-
 -- Has the stream been lost since it was opened with a fence, as far as who asks can tell that has
 -- applied so much and knows this life ('': none)? See look.lua.
-local function fence_is_due(seen, life, applied, known)
+local function fence_is_due(stream, seen, life, applied, known)
   if not seen or not life then
     return true
   end
@@ -39,5 +29,5 @@ local function fence_is_due(seen, life, applied, known)
   return opened ~= epoch()
     or before(seen['last-generated-id'], applied)
     or (known ~= '' and life ~= known and not before(applied, at))
-    or (not incomplete(seen) and not begins_with_fence(seen))
+    or (not incomplete(seen) and #redis.call('XRANGE', stream, at, at) == 0)
 end
