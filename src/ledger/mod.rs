@@ -108,6 +108,8 @@ pub struct Ledger {
     /// When it was heard again after a silence longer than the lease.
     back_at: Timestamp,
     opening: Box<str>,
+    /// See [`Ledger::crossed`].
+    crossed: Box<str>,
     /// Whose tickets those in the records are; empty: nobody's.
     instance: Box<str>,
     owed: Owed,
@@ -141,6 +143,7 @@ impl Ledger {
             heard: Timestamp::ZERO,
             back_at: Timestamp::ZERO,
             opening: "".into(),
+            crossed: "".into(),
             instance: "".into(),
             owed: Owed::default(),
             intents: Intents::default(),
@@ -241,6 +244,13 @@ impl Ledger {
     /// Everything from before is suspect: what is no longer remembered.
     pub fn horizon(&self) -> Position {
         self.horizon.max(self.index.forgotten())
+    }
+
+    /// The last life whose fence was read here, and stood above all that was known by then; empty
+    /// before the first. It needs no other fence on behalf of this process, though that is no longer
+    /// below it.
+    pub fn crossed(&self) -> &str {
+        &self.crossed
     }
 
     /// Has everything been applied up to `last` in this life of the stream?
@@ -388,7 +398,10 @@ impl Ledger {
                 }
                 self.recent.note(record.position, names);
             }
-            Kind::Fence { .. } => {
+            Kind::Fence { epoch } => {
+                if record.position > self.applied {
+                    self.crossed = format!("{epoch} {}", record.position).into();
+                }
                 self.fence = self.fence.max(record.position);
                 self.owed.lost_before(record.position);
             }

@@ -8,7 +8,7 @@
 
 local stream, namespaces = KEYS[1], KEYS[2]
 local seen, life = sight(stream), redis.call('HGET', namespaces, '')
-if not is_primary() or fence_is_due(stream, seen, life, ARGV[1], '') then
+if not is_primary() or fence_is_due(stream, seen, life, ARGV[1], '', '') then
   return false
 end
 return { life, seen['last-generated-id'] }

@@ -6,23 +6,24 @@
 --   the stream is missing, or nobody has opened it,
 --   the server is not the one that it was opened on,
 --   it ends before what this process has read (it was rolled back),
---   it is another one than this process knew, and its fence is not above all this process knows
---   (clocks differ), or
+--   it is another one than this process knew, and its fence is not above all this process knew
+--   before it (clocks differ), or
 --   the fence that opened it is not in it although nothing was trimmed (it was lost, and somebody
 --   appended to it by hand).
 --
 -- KEYS  the stream, the namespaces, the instances, the intents
 -- ARGV  life that this process knows or '', its applied position, the next one, lead of a fence
---       (ms), most entries, instance, silence after which an instance is forgotten (ms)
+--       (ms), most entries, instance, silence after which an instance is forgotten (ms),
+--       the life whose fence it has read, and found above all it knew, or ''
 -- Returns the life, the last ID of the stream, whether entries are missing from it (1 or 0), the
 -- first ID in it or '', the highest ID deleted by hand or '', and for each instance: its name,
 -- its applied position, its silence (ms).
 
 local stream, namespaces, instances, intents = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local known, applied, least, lead, longest, instance, patience = unpack(ARGV)
+local known, applied, least, lead, longest, instance, patience, crossed = unpack(ARGV)
 
 local seen, life = sight(stream), redis.call('HGET', namespaces, '')
-if fence_is_due(stream, seen, life, applied, known) then
+if fence_is_due(stream, seen, life, applied, known, crossed) then
   life = fence(stream, namespaces, least, tonumber(lead), longest, instance)
   seen = sight(stream)
 end

@@ -20,14 +20,14 @@ local function incomplete(seen)
 end
 
 -- Has the stream been lost since it was opened with a fence, as far as who asks can tell that has
--- applied so much and knows this life ('': none)? See look.lua.
-local function fence_is_due(stream, seen, life, applied, known)
+-- applied so much, knows one life and has crossed the fence of another ('': none)? See look.lua.
+local function fence_is_due(stream, seen, life, applied, known, crossed)
   if not seen or not life then
     return true
   end
   local opened, at = string.match(life, '^(%S+) (%d+%-%d+)$')
   return opened ~= epoch()
     or before(seen['last-generated-id'], applied)
-    or (known ~= '' and life ~= known and not before(applied, at))
+    or (known ~= '' and life ~= known and life ~= crossed and not before(applied, at))
     or (not incomplete(seen) and #redis.call('XRANGE', stream, at, at) == 0)
 end
