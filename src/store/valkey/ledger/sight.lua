@@ -19,6 +19,19 @@ local function incomplete(seen)
     or seen['max-deleted-entry-id'] ~= '0-0'
 end
 
+-- Is this very entry there?
+local function holds(stream, id)
+  local ms, sequence = string.match(id, '^(%d+)-(%d+)$')
+  local before_it
+  if tonumber(sequence) > 0 then
+    before_it = ms .. '-' .. string.format('%.0f', tonumber(sequence) - 1)
+  else
+    before_it = string.format('%.0f', tonumber(ms) - 1) .. '-18446744073709551615'
+  end
+  local found = redis.call('XREAD', 'COUNT', 1, 'STREAMS', stream, before_it)
+  return found and found[1] and found[1][2][1][1] == id
+end
+
 -- Has the stream been lost since it was opened with a fence, as far as who asks can tell that has
 -- applied so much, knows one life and has crossed the fence of another ('': none)? See look.lua.
 local function fence_is_due(stream, seen, life, applied, known, crossed)
@@ -29,5 +42,5 @@ local function fence_is_due(stream, seen, life, applied, known, crossed)
   return opened ~= epoch()
     or before(seen['last-generated-id'], applied)
     or (known ~= '' and life ~= known and life ~= crossed and not before(applied, at))
-    or (not incomplete(seen) and #redis.call('XRANGE', stream, at, at) == 0)
+    or (not incomplete(seen) and not holds(stream, at))
 end
