@@ -74,11 +74,11 @@ impl Lag {
     }
 }
 
-/// What is asked goes through at once; who asks XREAD is the tail.
+/// What is asked goes through at once; who lets itself be blocked is the tail.
 async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_tail: Arc<AtomicBool>) {
     let mut piece = vec![0; 64 << 10];
     while let Ok(length @ 1..) = from.read(&mut piece).await {
-        if piece[..length].windows(5).any(|word| word == b"XREAD") {
+        if piece[..length].windows(9).any(|word| word == b"\r\nBLOCK\r\n") {
             is_tail.store(true, Relaxed);
         }
         if to.write_all(&piece[..length]).await.is_err() {
