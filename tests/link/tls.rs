@@ -42,9 +42,9 @@ impl Authority {
     fn certify(&self, name: &str, host: &str) {
         let key = KeyPair::generate().unwrap();
         let mut params = named(host);
-        let name = host.parse().map(SanType::IpAddress);
+        let address = host.parse().map(SanType::IpAddress);
         params.subject_alt_names =
-            vec![name.unwrap_or_else(|_| SanType::DnsName(host.try_into().unwrap()))];
+            vec![address.unwrap_or_else(|_| SanType::DnsName(host.try_into().unwrap()))];
         let certificate: Certificate = params.signed_by(&key, &self.issuer).unwrap();
         std::fs::write(self.file(&format!("{name}.pem")), certificate.pem()).unwrap();
         std::fs::write(self.file(&format!("{name}-key.pem")), key.serialize_pem()).unwrap();
