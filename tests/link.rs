@@ -35,7 +35,6 @@ const PATH: &str = "/things/7";
 /// An origin with a thing that can be written, and processes that share what `store` leads to.
 struct World {
     origin: Origin,
-    thing: Resource,
     larders: Vec<Larder>,
 }
 
@@ -56,8 +55,8 @@ impl World {
 
     async fn started(store: &str, size: usize) -> Self {
         let origin = Origin::start();
-        let thing = Resource::new("0");
-        let (current, written) = (thing.clone(), thing.clone());
+        let current = Resource::new("0");
+        let written = current.clone();
         origin.when("GET", PATH).answers(move |_| ok(current.get()));
         origin.when("PUT", PATH).answers(move |asked| {
             written.set(&asked.content());
@@ -70,7 +69,7 @@ impl World {
         for _ in 0..size {
             larders.push(setup.start().await);
         }
-        Self { origin, thing, larders }
+        Self { origin, larders }
     }
 
     /// What one process fetched the others find in Valkey; what is written through one is seen by

@@ -41,8 +41,8 @@ pub mod valkey;
 
 pub use error::{ConfigErrors, Warning};
 pub use resolve::Overrides;
-pub use valkey::Valkey;
 use template::{NameRule, Template};
+pub use valkey::Valkey;
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug)]

@@ -205,7 +205,9 @@ fn placed(form: Form, servers: &str, path: &str) -> Result<(Place, Option<u32>),
         Form::Server => Ok((Place::Server(address(servers, SERVER_PORT)?), number(path)?)),
         Form::Cluster => match number(path)? {
             None | Some(0) => Ok((Place::Cluster(addresses(servers, SERVER_PORT)?), None)),
-            Some(_) => Err(Malformed::new("no number of a database: a cluster has the first alone")),
+            Some(_) => {
+                Err(Malformed::new("no number of a database: a cluster has the first alone"))
+            }
         },
         Form::Sentinel => {
             let sentinels = addresses(servers, SENTINEL_PORT)?;

@@ -31,14 +31,8 @@ fn every_form_is_understood() {
         ("valkey://u@h", "h:6379 plain u - -"),
         ("unix:///run/valkey.sock", "/run/valkey.sock plain - - -"),
         ("unix:///a%20b?db=1&user=u&pass=p%26q", "/a b plain u p&q 1"),
-        (
-            "valkey-sentinel://a,b:1/mymaster",
-            "mymaster of [a:26379, b:1] plain - - -",
-        ),
-        (
-            "rediss-sentinel://u:p@a/my%2Fmaster/3",
-            "my/master of [a:26379] tls u p 3",
-        ),
+        ("valkey-sentinel://a,b:1/mymaster", "mymaster of [a:26379, b:1] plain - - -"),
+        ("rediss-sentinel://u:p@a/my%2Fmaster/3", "my/master of [a:26379] tls u p 3"),
         ("valkeys-cluster://a:7000,[::2]:7001", "cluster [a:7000, [::2]:7001] tls - - -"),
         ("redis-cluster://:p@a/0", "cluster [a:6379] plain - p -"),
     ] {

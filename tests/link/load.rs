@@ -19,6 +19,7 @@ pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<Mutex<Vec<(u64, Instant)>>>,
     slowest: Arc<AtomicU64>,
+    owed: Arc<Mutex<Vec<(Instant, bool)>>>,
     writer: JoinHandle<Vec<String>>,
     readers: Vec<JoinHandle<Vec<String>>>,
 }
@@ -27,7 +28,7 @@ impl Load {
     pub(crate) fn on(world: &World) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let acknowledged = Arc::new(Mutex::new(vec![(0, Instant::now())]));
-        let slowest = Arc::new(AtomicU64::new(0));
+        let (slowest, owed) = (Arc::new(AtomicU64::new(0)), Arc::default());
         let client = |number: usize| Asker {
             client: world.larders[number].client(),
             // What was written through a process is seen there at once.
@@ -35,11 +36,12 @@ impl Load {
             stop: Arc::clone(&stop),
             acknowledged: Arc::clone(&acknowledged),
             slowest: Arc::clone(&slowest),
+            owed: Arc::clone(&owed),
         };
         let writer = tokio::spawn(client(0).write());
         let readers =
             (0..world.larders.len()).map(|number| tokio::spawn(client(number).read())).collect();
-        Self { stop, acknowledged, slowest, writer, readers }
+        Self { stop, acknowledged, slowest, owed, writer, readers }
     }
 
     /// Waits until this many more writes were acknowledged.
@@ -51,16 +53,45 @@ impl Load {
         .await;
     }
 
-    /// Ends it. The longest that a request took, if there is nothing to complain about.
-    pub(crate) async fn must_be_fine(self) -> Duration {
+    /// Waits until this many more writes were recorded in the ledger, and none owed to it.
+    pub(crate) async fn records(&self, more: usize) {
+        let recorded = || self.owed.lock().unwrap().iter().filter(|(_, owed)| !owed).count();
+        let before = recorded();
+        crate::support::wait::eventually("writes are recorded", async || {
+            recorded() >= before + more
+        })
+        .await;
+    }
+
+    /// Ends it. What it cost, if there is nothing to complain about.
+    pub(crate) async fn must_be_fine(self) -> Cost {
         self.stop.store(true, Relaxed);
         let mut complaints = self.writer.await.unwrap();
         for reader in self.readers {
             complaints.extend(reader.await.unwrap());
         }
         assert!(complaints.is_empty(), "{} complaints: {complaints:#?}", complaints.len());
-        Duration::from_micros(self.slowest.load(Relaxed))
+        let slowest = Duration::from_micros(self.slowest.load(Relaxed));
+        let owed = longest(&self.owed.lock().unwrap());
+        Cost { slowest, owed }
     }
+}
+
+/// What clients noticed.
+#[derive(Debug)]
+#[expect(dead_code, reason = "it is there to be shown")]
+pub(crate) struct Cost {
+    /// The longest that a request took.
+    slowest: Duration,
+    /// The longest time in which every write was owed to the ledger.
+    owed: Duration,
+}
+
+/// The longest time from one write that was recorded to the next, with others in between.
+fn longest(writes: &[(Instant, bool)]) -> Duration {
+    let recorded: Vec<usize> = (0..writes.len()).filter(|at| !writes[*at].1).collect();
+    let gaps = recorded.windows(2).filter(|pair| pair[1] - pair[0] > 1);
+    gaps.map(|pair| writes[pair[1]].0 - writes[pair[0]].0).max().unwrap_or_default()
 }
 
 struct Asker {
@@ -69,6 +100,8 @@ struct Asker {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<Mutex<Vec<(u64, Instant)>>>,
     slowest: Arc<AtomicU64>,
+    /// When each write was answered, and whether its record was owed then.
+    owed: Arc<Mutex<Vec<(Instant, bool)>>>,
 }
 
 impl Asker {
@@ -81,6 +114,8 @@ impl Asker {
             let sent = Instant::now();
             let reply = self.client.asks("PUT", PATH).content(&value.to_string()).send().await;
             self.note(sent);
+            let detail = reply.status().value("detail").unwrap_or_default().to_owned();
+            self.owed.lock().unwrap().push((Instant::now(), detail == "invalidation-owed"));
             if reply.status == 204 {
                 self.acknowledged.lock().unwrap().push((value, Instant::now()));
             } else {

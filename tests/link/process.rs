@@ -98,7 +98,8 @@ impl Process {
         words.for_each(|word| {
             cmd.arg(word);
         });
-        cmd.query(&mut self.client())
+        let url = format!("redis://127.0.0.1:{}", self.port);
+        cmd.query(&mut redis::Client::open(url)?.get_connection()?)
     }
 
     /// Ends it without a word (SIGKILL).

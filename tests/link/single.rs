@@ -74,7 +74,6 @@ async fn the_documented_user_is_enough_and_may_do_nothing_else() {
         "KEYS *",
         "SCAN 0",
         "SHUTDOWN",
-        "DEBUG SLEEP 0",
         "ACL LIST",
         "CLIENT LIST",
         "CLIENT KILL TYPE normal",

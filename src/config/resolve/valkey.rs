@@ -80,13 +80,7 @@ fn twice(table: &Table, key: &str, what: &str, out: &mut Findings) {
     out.mistake(mistake.help(format!("leave the {what} out of the URL")));
 }
 
-fn needs_password(
-    table: &Table,
-    user: &str,
-    password: &str,
-    login: &Login,
-    out: &mut Findings,
-) {
+fn needs_password(table: &Table, user: &str, password: &str, login: &Login, out: &mut Findings) {
     if login.username.is_none() || login.password.is_some() || table.given(password).is_some() {
         return;
     }

@@ -131,9 +131,8 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, OpenError> {
 
 fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, OpenError> {
     let wrong = |what: String| OpenError::Tls(format!("{key}: {}: {what}", path.display()));
-    let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
-        .map_err(|error| wrong(error.to_string()))?
-        .collect();
+    let all: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?.collect();
     let all = all.map_err(|error| wrong(error.to_string()))?;
     if all.is_empty() {
         return Err(wrong("there is no certificate in it".into()));
