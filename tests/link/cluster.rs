@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::load::Load;
 use crate::process::{Process, free_port};
+use crate::single::{documented, documented_user};
 use crate::support::origin::ok;
 use crate::support::wait::{eventually, within};
 use crate::{World, heard};
@@ -21,7 +22,11 @@ struct Cluster {
 
 impl Cluster {
     async fn new() -> Self {
-        let nodes: Vec<_> = (0..3).map(|_| node()).collect();
+        Self::of((0..3).map(|_| node()).collect()).await
+    }
+
+    /// Of three nodes that know nobody, and the ports of their buses.
+    async fn of(nodes: Vec<(Process, u16)>) -> Self {
         let ranges = [(0, 5_460), (5_461, 10_922), (10_923, 16_383)];
         for (number, ((node, _), (first, last))) in nodes.iter().zip(ranges).enumerate() {
             let () = node.tell(&format!("CLUSTER ADDSLOTSRANGE {first} {last}")).unwrap();
@@ -201,4 +206,57 @@ async fn a_node_that_dies_and_comes_back_is_found_again() {
     load.records(20).await;
     println!("{:?}", load.must_be_fine().await);
     world.works().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_takes_over_from_the_node_that_keeps_the_ledger() {
+    let mut cluster = Cluster::new().await;
+    let (slot, at) = {
+        let slot: u16 = cluster.nodes[0].tell("CLUSTER KEYSLOT larder:{l}:ledger").unwrap();
+        (slot, usize::from(slot) / 5_461)
+    };
+    let (replica, bus) = node();
+    let met = format!("CLUSTER MEET 127.0.0.1 {} {bus}", replica.port());
+    let () = cluster.nodes[0].tell(&met).unwrap();
+    let follow = format!("CLUSTER REPLICATE {}", id(&cluster.nodes[at]));
+    eventually("they know each other", async || replica.tell::<()>(&follow).is_ok()).await;
+    within(RECOVERY, "the replica follows", async || {
+        let info: String = replica.tell("INFO replication").unwrap_or_default();
+        info.contains("role:slave") && info.contains("master_link_status:up")
+    })
+    .await;
+    let seed = cluster.nodes.iter().enumerate().find(|(number, _)| *number != at).unwrap().1;
+    let store = format!("valkey = \"valkey-cluster://{}\"", address(seed.port()));
+    let world = World::over(&store, 2).await;
+    world.works().await;
+    let load = Load::on(&world);
+    load.records(20).await;
+    let killed = Instant::now();
+    cluster.nodes[at].kill();
+    within(RECOVERY, "the replica takes over", async || {
+        let owns: Result<i64, _> = replica.tell("EXISTS larder:{l}:ledger");
+        owns.is_ok_and(|count| count == 1)
+    })
+    .await;
+    let promoted = killed.elapsed();
+    load.records(20).await;
+    all_hear(&world).await;
+    println!("slot {slot}: taken over after {promoted:?}, {:?}", load.must_be_fine().await);
+    world.works().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documented_user_needs_little_more_in_a_cluster() {
+    let cluster = Cluster::new().await;
+    for node in &cluster.nodes {
+        let mut user = documented_user();
+        user.push(documented("+cluster|nodes"));
+        let () = redis::cmd("ACL").arg(user).query(&mut node.client()).unwrap();
+    }
+    let login = "username = \"larder\"\npassword = \"secret\"";
+    let world = World::over(&format!("{}\n{login}", cluster.store()), 2).await;
+    world.works().await;
+    for larder in &world.larders {
+        assert!(!larder.told().contains("NOPERM"), "{}", larder.told());
+    }
 }

@@ -33,10 +33,21 @@ impl Process {
     /// A Sentinel on a free port that watches over this primary.
     pub(crate) fn sentinel(name: &str, primary: u16, quorum: usize) -> Self {
         let port = free_port();
+        Self::sentinel_on(port, &format!("port {port}"), name, primary, quorum)
+    }
+
+    /// A Sentinel that listens on this port as these lines of its configuration say.
+    pub(crate) fn sentinel_on(
+        port: u16,
+        lines: &str,
+        name: &str,
+        primary: u16,
+        quorum: usize,
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a directory for temporary files");
         let file = directory.path().join("sentinel.conf");
         let text = format!(
-            "port {port}\nbind 127.0.0.1\n\
+            "{lines}\nbind 127.0.0.1\n\
              sentinel monitor {name} 127.0.0.1 {primary} {quorum}\n\
              sentinel down-after-milliseconds {name} 500\n\
              sentinel failover-timeout {name} 3000\n"

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::load::Load;
 use crate::process::Process;
+use crate::single::{documented, documented_user};
 use crate::support::wait::{eventually, within};
 use crate::{World, heard};
 
@@ -160,4 +161,31 @@ async fn a_deposed_primary_that_answers_happily_is_left_when_sentinel_says_so() 
     println!("gone over after {:?}", started.elapsed());
     all_hear(&world).await;
     world.works().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_and_servers_have_users_of_their_own() {
+    let server = Process::server(&[]);
+    let mut user = documented_user();
+    user.push(documented("+role"));
+    let () = redis::cmd("ACL").arg(user).query(&mut server.client()).unwrap();
+    let sentinel = Process::sentinel("mymaster", server.port(), 1);
+    let there = documented(
+        "+sentinel|get-master-addr-by-name +sentinel|master +client|setinfo +client|setname",
+    );
+    let () = sentinel.tell(&format!("ACL SETUSER watcher on >word -@all {there}")).unwrap();
+    let login = "username = \"larder\"\npassword = \"secret\"\nsentinel_username = \"watcher\"";
+    let store = format!("{}\n{login}", url(std::slice::from_ref(&sentinel)));
+    let world = World::over(&format!("{store}\nsentinel_password = \"word\""), 2).await;
+    world.works().await;
+    for larder in &world.larders {
+        assert!(!larder.told().contains("NOPERM"), "{}", larder.told());
+    }
+    let wrong = World::unheard(&format!("{store}\nsentinel_password = \"hunter2\"")).await;
+    eventually("it says who did not believe it", async || {
+        let told = wrong.larders[0].told();
+        told.contains("no Sentinel says where the primary is") && told.contains("WRONGPASS")
+    })
+    .await;
+    assert!(!wrong.larders[0].told().contains("hunter2"));
 }

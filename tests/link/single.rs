@@ -39,8 +39,15 @@ fn used_databases(server: &Process) -> Vec<String> {
     lines.filter(|(name, _)| name.starts_with("db")).map(|(name, _)| name.to_owned()).collect()
 }
 
+/// What else a user may need, if the documentation says so.
+pub(crate) fn documented(word: &str) -> String {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md");
+    assert!(std::fs::read_to_string(docs).unwrap().contains(&format!("`{word}`")), "{word}");
+    word.to_owned()
+}
+
 /// As `docs/operations.md` has it, with `larder` for the prefix and `secret` for the password.
-fn documented_user() -> Vec<String> {
+pub(crate) fn documented_user() -> Vec<String> {
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md");
     let docs = std::fs::read_to_string(docs).unwrap();
     let (_, section) = docs.split_once("### A user of its own in Valkey").expect("the section");

@@ -54,24 +54,24 @@ impl Authority {
     fn server(&self, host: &str, auth_clients: &str) -> Process {
         self.certify("server", host);
         let port = free_port();
-        let text = |path: PathBuf| path.to_string_lossy().into_owned();
-        Process::on(
-            port,
-            &[
-                "--port",
-                "0",
-                "--tls-port",
-                &port.to_string(),
-                "--tls-cert-file",
-                &text(self.file("server.pem")),
-                "--tls-key-file",
-                &text(self.file("server-key.pem")),
-                "--tls-ca-cert-file",
-                &text(self.file("ca.pem")),
-                "--tls-auth-clients",
-                auth_clients,
-            ],
-        )
+        let mut all = self.arguments(port);
+        all.extend(["--port", "0", "--tls-auth-clients", auth_clients].map(str::to_owned));
+        Process::on(port, &all.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// What a server or a Sentinel needs to speak TLS on this port, as arguments.
+    fn arguments(&self, port: u16) -> Vec<String> {
+        let pairs = [
+            ("tls-port", port.to_string()),
+            ("tls-cert-file", self.text("server.pem")),
+            ("tls-key-file", self.text("server-key.pem")),
+            ("tls-ca-cert-file", self.text("ca.pem")),
+        ];
+        pairs.into_iter().flat_map(|(name, value)| [format!("--{name}"), value]).collect()
+    }
+
+    fn text(&self, file: &str) -> String {
+        self.file(file).to_string_lossy().into_owned()
     }
 
     fn ca(&self) -> String {
@@ -181,4 +181,51 @@ async fn files_that_cannot_be_used_end_the_start() {
 async fn lonely(store: &str) -> Larder {
     let origin = Origin::start();
     Setup::before(&origin.url()).store(store).route("/{*rest}", "").start().await
+}
+
+#[tokio::test]
+async fn a_cluster_says_where_its_nodes_speak_tls() {
+    let authority = Authority::new();
+    authority.certify("server", "127.0.0.1");
+    let [(one, _), (two, bus)] = [(); 2].map(|()| {
+        // The test itself speaks to them in the clear.
+        let (plain, bus) = (free_port().to_string(), free_port());
+        let tls = free_port();
+        let mut all = authority.arguments(tls);
+        let more = ["--port", &plain, "--tls-auth-clients", "no", "--cluster-enabled", "yes"];
+        all.extend(more.map(str::to_owned));
+        all.extend(["--cluster-port".to_owned(), bus.to_string()]);
+        let arguments: Vec<_> = all.iter().map(String::as_str).collect();
+        ((Process::on(plain.parse().unwrap(), &arguments), tls), bus)
+    });
+    let () = one.0.tell("CLUSTER ADDSLOTSRANGE 0 8191").unwrap();
+    let () = two.0.tell("CLUSTER ADDSLOTSRANGE 8192 16383").unwrap();
+    let () = two.0.tell("CLUSTER SET-CONFIG-EPOCH 2").unwrap();
+    let () = one.0.tell(&format!("CLUSTER MEET 127.0.0.1 {} {bus}", two.0.port())).unwrap();
+    eventually("the cluster is well", async || {
+        [&one.0, &two.0].iter().all(|node| {
+            node.tell::<String>("CLUSTER INFO").is_ok_and(|info| info.contains("state:ok"))
+        })
+    })
+    .await;
+    let url = format!("valkey = \"valkeys-cluster://127.0.0.1:{}\"\n", one.1);
+    World::over(&(url + &authority.ca()), 2).await.works().await;
+    for node in [&one.0, &two.0] {
+        let clients: String = node.tell("CLIENT LIST").unwrap();
+        assert!(clients.contains("name=larder-entries"), "{clients}");
+    }
+}
+
+#[tokio::test]
+async fn sentinels_are_asked_through_tls_as_well() {
+    let authority = Authority::new();
+    let server = authority.server("127.0.0.1", "no");
+    let port = free_port();
+    let mut lines = String::from("port 0\ntls-replication yes\ntls-auth-clients no\n");
+    for pair in authority.arguments(port).chunks(2) {
+        lines.push_str(&format!("{} {}\n", pair[0].trim_start_matches('-'), pair[1]));
+    }
+    let _sentinel = Process::sentinel_on(port, &lines, "mymaster", server.port(), 1);
+    let url = format!("valkey = \"valkeys-sentinel://127.0.0.1:{port}/mymaster\"\n");
+    World::over(&(url + &authority.ca()), 2).await.works().await;
 }

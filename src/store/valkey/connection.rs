@@ -21,7 +21,8 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, error::Elapsed, sleep, timeout};
 
 use super::breaker::Breaker;
-use super::endpoint::{CONNECT_TIMEOUT, Connection, Endpoint, Purpose, Target};
+use super::door::{CONNECT_TIMEOUT, Connection, Purpose};
+use super::endpoint::{Endpoint, Target};
 use super::patience::within;
 use super::scripts::Script;
 use crate::clock;

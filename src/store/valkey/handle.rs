@@ -4,12 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redis::aio::PubSub;
 use redis::{Cmd, FromRedisValue, Pipeline, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::connection::{Link, LinkState};
-use super::endpoint::{Connection, Endpoint, Purpose, Target};
+use super::door::{Connection, Purpose};
+use super::endpoint::{Endpoint, Target};
 use super::info::ServerInfo;
 use super::names;
 use super::scripts::Script;
@@ -110,6 +112,19 @@ impl ValkeyHandle {
         let purpose = Purpose { name: "own", queue: 64, patience: response_timeout };
         let opened = self.0.endpoint.open(&Target::Primary, purpose).await;
         opened.map_err(|error| match error.is_timeout() {
+            true => StoreError::Timeout,
+            false => StoreError::Failed(error.to_string()),
+        })
+    }
+
+    /// Opens a connection of one's own for subscriptions to channels; what is published on any node
+    /// of a cluster arrives. Takes little more than a second at most. Nobody watches over it, but it
+    /// breaks when the primary is another one.
+    ///
+    /// # Errors
+    /// If there is no connection in time.
+    pub async fn open_subscriber(&self) -> Result<PubSub, StoreError> {
+        self.0.endpoint.subscriber().await.map_err(|error| match error.is_timeout() {
             true => StoreError::Timeout,
             false => StoreError::Failed(error.to_string()),
         })

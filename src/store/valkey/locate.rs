@@ -5,6 +5,7 @@
 //! highest one holds: that is how they settle it among themselves.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use redis::{Cmd, FromRedisValue, RedisResult, Value};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::endpoint::{Connection, Door, Purpose, nowhere};
+use super::door::{Connection, Door, Purpose, Spot};
+use super::endpoint::nowhere;
 use crate::config::valkey::Address;
 
 mod nodes;
@@ -142,7 +144,8 @@ impl Witnesses {
         let mut connection = match kept {
             Some(connection) => connection,
             None => {
-                let opened = self.door.server(address, ASKING, std::future::pending()).await?;
+                let (spot, never) = (Spot::Server(address.clone()), Box::pin(pending()));
+                let opened = self.door.open(&spot, ASKING, never).await?;
                 self.open().insert(address.clone(), opened.clone());
                 opened
             }

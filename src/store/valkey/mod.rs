@@ -31,6 +31,7 @@ use crate::key::Key;
 mod breaker;
 mod connection;
 mod dial;
+mod door;
 mod endpoint;
 mod handle;
 mod info;
@@ -44,7 +45,7 @@ mod servers;
 
 pub use breaker::Breaker;
 pub use connection::LinkState;
-pub use endpoint::Connection;
+pub use door::Connection;
 pub use handle::ValkeyHandle;
 pub use info::ServerInfo;
 pub use lease::Leases;

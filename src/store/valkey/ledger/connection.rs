@@ -6,7 +6,8 @@ use redis::{Cmd, FromRedisValue, Pipeline};
 
 use crate::config::valkey::Valkey;
 use crate::store::OpenError;
-use crate::store::valkey::endpoint::{Connection, Endpoint, Purpose, Target};
+use crate::store::valkey::door::{Connection, Purpose};
+use crate::store::valkey::endpoint::{Endpoint, Target};
 
 /// Answers are waited for here, each for as long as it may take.
 const LEDGER: Purpose = Purpose { name: "ledger", queue: 64, patience: None };
