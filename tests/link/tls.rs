@@ -209,7 +209,8 @@ async fn a_cluster_says_where_its_nodes_speak_tls() {
     })
     .await;
     let url = format!("valkey = \"valkeys-cluster://127.0.0.1:{}\"\n", one.1);
-    World::over(&(url + &authority.ca()), 2).await.works().await;
+    let world = World::over(&(url + &authority.ca()), 2).await;
+    world.works().await;
     for node in [&one.0, &two.0] {
         let clients: String = node.tell("CLIENT LIST").unwrap();
         assert!(clients.contains("name=larder-entries"), "{clients}");

@@ -18,7 +18,7 @@ use arc_swap::ArcSwapOption;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, error::Elapsed, sleep, timeout};
+use tokio::time::{Instant, error::Elapsed, timeout};
 
 use super::breaker::Breaker;
 use super::door::{CONNECT_TIMEOUT, Connection, Purpose};
@@ -273,7 +273,7 @@ async fn supervise(shared: Arc<Shared>, endpoint: Endpoint) {
             }
             Err(_) => {}
         }
-        sleep(pause).await;
+        endpoint.rest(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use redis::aio::PubSub;
 use redis::{RedisError, RedisResult};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::dial::Dialer;
 use super::door::{Connection, Cut, Door, Purpose, Spot};
@@ -92,6 +92,21 @@ impl Endpoint {
     pub(super) async fn subscriber(&self) -> RedisResult<PubSub> {
         let (spot, cut) = self.spot(&Target::Primary).await?;
         self.0.door.subscriber(&spot, cut).await
+    }
+
+    /// Waits before the next attempt; not for long any more once the primary is another one.
+    pub(super) async fn rest(&self, pause: Duration) {
+        let mut moves = self.0.primary.subscribe();
+        let moved = async {
+            // Who is not asked is never another one.
+            if self.0.locator.is_none() || moves.changed().await.is_err() {
+                pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = moved => {}
+        }
     }
 
     /// Where it is, and what ends when that is the wrong place.

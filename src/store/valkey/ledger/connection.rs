@@ -41,6 +41,11 @@ impl Link {
         Ok(Self { endpoint: Endpoint::new(valkey)?, budget })
     }
 
+    /// Waits before the next attempt to connect; not for long once the primary is another one.
+    pub(super) async fn rest(&self, pause: Duration) {
+        self.endpoint.rest(pause).await;
+    }
+
     /// To whoever is the primary now.
     pub(super) async fn connect(&self) -> Result<Wire, Trouble> {
         Ok(Wire { connection: self.endpoint.open(&Target::Primary, LEDGER).await? })
