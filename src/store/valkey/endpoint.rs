@@ -158,13 +158,23 @@ impl Inner {
 async fn look_again(inner: Weak<Inner>) {
     let mut turns = interval(LOOK_AGAIN);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut complained = false;
     loop {
         turns.tick().await;
         let Some(inner) = inner.upgrade() else { return };
         let Some(locator) = &inner.locator else { return };
-        // Who cannot be asked says nothing against the one we have.
-        if let Ok(address) = locator.locate().await {
-            inner.found(&address);
+        match locator.locate().await {
+            Ok(address) => {
+                inner.found(&address);
+                complained = false;
+            }
+            // Who cannot be asked says nothing against the one we have. Said once per outage, and
+            // not while there is nothing to lose.
+            Err(error) if !complained && inner.primary.borrow().is_some() => {
+                complained = true;
+                tracing::warn!(%error, "nobody says whether the primary is still the same");
+            }
+            Err(_) => {}
         }
     }
 }

@@ -73,7 +73,7 @@ impl Locator {
         let mut whom = heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
         whom.extend(seeds.iter().filter(|seed| !whom.contains(seed)).cloned().collect::<Vec<_>>());
         let map = nodes::map(&self.witnesses, &whom).await?;
-        *heard.lock().unwrap_or_else(PoisonError::into_inner) = map.addresses();
+        *heard.lock().unwrap_or_else(PoisonError::into_inner) = map.witnesses();
         Ok(map)
     }
 

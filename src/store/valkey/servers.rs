@@ -149,7 +149,11 @@ async fn follow(
 /// Connections to nodes that own nothing any more end when the last call on them has ended.
 fn changed(before: &Known, map: Map, start: impl Fn(&Address) -> Server) -> Known {
     let addresses = map.addresses();
-    tracing::info!(nodes = ?addresses, "the slots of the cluster are distributed anew");
+    // Slots alone may move a thousand times in a minute.
+    let same = addresses.iter().all(|address| before.nodes.contains_key(address));
+    if !same || addresses.len() != before.nodes.len() {
+        tracing::info!(nodes = ?addresses, "these nodes of the cluster own its slots");
+    }
     let nodes = addresses.into_iter().map(|address| {
         let kept = before.nodes.get(&address).cloned();
         let server = kept.unwrap_or_else(|| Arc::new(start(&address)));

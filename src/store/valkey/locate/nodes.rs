@@ -6,6 +6,9 @@ use redis::RedisResult;
 
 use super::{Address, Witnesses, nowhere};
 
+/// Most nodes that are asked each time: what one of them knows soon comes to all.
+const WITNESSES: usize = 16;
+
 /// Number of hash slots.
 const SLOTS: usize = 16_384;
 
@@ -15,6 +18,8 @@ pub(in super::super) struct Map {
     /// Place in `nodes` plus one, by slot; 0 if nobody owns it. Empty if nothing is known.
     owners: Vec<u16>,
     nodes: Vec<Address>,
+    /// Nodes that own nothing, and know who does.
+    others: Vec<Address>,
 }
 
 impl Map {
@@ -27,6 +32,11 @@ impl Map {
     /// Every node that owns slots.
     pub(in super::super) fn addresses(&self) -> Vec<Address> {
         self.nodes.clone()
+    }
+
+    /// Whom to ask next time: the owners first, since they know best.
+    pub(super) fn witnesses(&self) -> Vec<Address> {
+        self.nodes.iter().chain(&self.others).take(WITNESSES).cloned().collect()
     }
 }
 
@@ -59,7 +69,7 @@ pub(super) async fn map(witnesses: &Arc<Witnesses>, whom: &[Address]) -> RedisRe
         .filter_map(|(from, texts)| Some((from, texts.first()?)))
         .flat_map(|(from, text)| text.lines().filter_map(|line| Claim::read(line, from)))
         .collect();
-    if claims.is_empty() {
+    if claims.iter().all(|claim| claim.ranges.is_empty()) {
         return Err(nowhere(&match complaint {
             Some(complaint) => format!("no node of the cluster says who owns what: {complaint}"),
             None => "no node of the cluster owns any slot".to_owned(),
@@ -70,8 +80,12 @@ pub(super) async fn map(witnesses: &Arc<Witnesses>, whom: &[Address]) -> RedisRe
 
 fn agreed(mut claims: Vec<Claim>) -> Map {
     claims.sort_by_key(|claim| claim.epoch);
-    let mut map = Map { owners: vec![0; SLOTS], nodes: Vec::new() };
+    let mut map = Map { owners: vec![0; SLOTS], ..Map::default() };
     for Claim { node, ranges, .. } in claims {
+        if ranges.is_empty() {
+            map.others.push(node);
+            continue;
+        }
         let known = map.nodes.iter().position(|known| *known == node);
         let at = known.unwrap_or_else(|| {
             map.nodes.push(node);
@@ -84,10 +98,13 @@ fn agreed(mut claims: Vec<Claim>) -> Map {
             }
         }
     }
+    map.others.sort();
+    map.others.dedup();
+    map.others.retain(|other| !map.nodes.contains(other));
     map
 }
 
-/// One primary's slots, as one node knows them.
+/// One node's slots, as one node knows them; a replica has none.
 #[derive(Debug, PartialEq, Eq)]
 struct Claim {
     epoch: u64,
@@ -99,20 +116,18 @@ impl Claim {
     /// From a line of CLUSTER NODES that `from` answered:
     /// `<id> <ip:port@cport[,hostname[,…]]> <flags> <primary> <ping> <pong> <epoch> <link> <slot>…`
     ///
-    /// `None` for a replica, for who owns nothing, and for what cannot be read.
+    /// `None` for who is known to be gone, and for what cannot be read.
     fn read(line: &str, from: &Address) -> Option<Self> {
         let mut words = line.split_ascii_whitespace();
         let (_, place, flags) = (words.next()?, words.next()?, words.next()?);
         let is = |flag| flags.split(',').any(|word| word == flag);
-        if !is("master") || is("fail") || is("noaddr") || is("handshake") {
+        if is("fail") || is("noaddr") || is("handshake") {
             return None;
         }
         let epoch = words.nth(3)?.parse().ok()?;
         // Behind the state of the link; what moves stands there in brackets.
-        let ranges: Vec<_> = words.skip(1).filter_map(range).collect();
-        if ranges.is_empty() {
-            return None;
-        }
+        let ranges = words.skip(1).filter_map(range);
+        let ranges: Vec<_> = ranges.filter(|_| is("master")).collect();
         Some(Self { epoch, node: node(place, is("myself"), from)?, ranges })
     }
 }
@@ -178,13 +193,14 @@ mod tests {
         assert_eq!(line("10.0.0.1:7001@17001,a.example", "master", " 1"), claim(named, &[(1, 1)]));
         let sharded = line("10.0.0.1:7001@17001,,shard-id=x", "master", " 1");
         assert_eq!(sharded, claim(there(), &[(1, 1)]));
+        assert_eq!(line("10.0.0.1:7001@17001", "master", ""), claim(there(), &[]));
+        assert_eq!(line("10.0.0.1:7001@17001", "slave", " 1"), claim(there(), &[]));
         let v6 = line("::1:7001@17001", "myself,master", " 1");
         assert_eq!(v6, claim(Address::new("::1", 7001), &[(1, 1)]));
         assert_eq!(line(":7000@17000", "myself,master", " 1"), claim(from(), &[(1, 1)]));
         for (place, flags, tail) in [
-            ("10.0.0.1:7001@17001", "slave", " 1"),
             ("10.0.0.1:7001@17001", "master,fail", " 1"),
-            ("10.0.0.1:7001@17001", "master", ""),
+            ("10.0.0.1:7001@17001", "slave,fail", ""),
             ("10.0.0.1:0@17001", "master", " 1"),
             (":7000@17000", "master", " 1"),
             ("nonsense", "master", " 1"),
@@ -207,11 +223,15 @@ mod tests {
             claim(1, 5, &[(0, 150)]),
             claim(1, 5, &[(0, 99), (20_000, 20_001)]),
             claim(3, 1, &[(201, 300)]),
+            claim(4, 9, &[]),
+            claim(2, 3, &[]),
+            claim(4, 9, &[]),
         ]);
         let owners = [0, 99, 100, 150, 200, 300, 301].map(|slot| map.owner(slot).cloned());
         let expected = [Some(1), Some(1), Some(2), Some(2), Some(2), Some(3), None];
         assert_eq!(owners, expected.map(|port| port.map(address)));
         assert_eq!(map.addresses().len(), 3);
+        assert_eq!(map.witnesses(), [3, 1, 2, 4].map(address));
         assert_eq!(Map::default().owner(0), None);
     }
 }
