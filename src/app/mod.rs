@@ -9,6 +9,7 @@
 //! | the access log is flushed | its last lines are about the drain |
 
 pub mod control;
+pub mod reach;
 pub mod scrape;
 
 use std::future::Future;

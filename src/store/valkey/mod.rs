@@ -32,6 +32,7 @@ mod breaker;
 mod connection;
 mod handle;
 mod info;
+mod instances;
 mod lease;
 pub mod ledger;
 mod names;
