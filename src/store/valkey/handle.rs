@@ -11,8 +11,9 @@ use tokio::time::Instant;
 
 use super::connection::{self, Link, LinkState, Tuning};
 use super::info::ServerInfo;
-use super::names;
 use super::scripts::Script;
+use super::{names, warn};
+use crate::config::Durability;
 use crate::store::stats::{Tier, TierSnapshot};
 use crate::store::{OpenError, StoreError};
 
@@ -30,7 +31,7 @@ const INFO_BUDGET: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct ValkeyHandle(Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     client: Client,
     prefix: Box<str>,
     budget: Duration,
@@ -48,9 +49,14 @@ impl ValkeyHandle {
         let stats = Arc::new(Tier::default());
         let link = |tuning| Link::start(client.clone(), tuning, Arc::clone(&stats));
         let (entries, bulk, control) = (link(ENTRIES), link(BULK), link(CONTROL));
-        tokio::spawn(warn_of_policy(client.clone(), control.watch()));
         let prefix = prefix.into();
         Ok(Self(Arc::new(Inner { client, prefix, budget, entries, bulk, control, stats })))
+    }
+
+    /// Warns from now on of whatever in the server's settings fights the design, and this
+    /// `durability`; at every connection, and of what comes up later.
+    pub fn warn(&self, durability: Durability) {
+        tokio::spawn(warn::watch(Arc::downgrade(&self.0), durability));
     }
 
     /// The name of a coordination key: `ledger` becomes `larder:{l}:ledger`. All of them share one
@@ -149,6 +155,12 @@ impl ValkeyHandle {
     }
 }
 
+impl Inner {
+    pub(super) fn control(&self) -> &Link {
+        &self.control
+    }
+}
+
 impl fmt::Debug for ValkeyHandle {
     /// Without the client: its address may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,22 +174,4 @@ impl fmt::Debug for ValkeyHandle {
 fn texts(replies: Vec<Value>) -> String {
     let texts = replies.into_iter().filter_map(|reply| String::from_redis_value(reply).ok());
     texts.collect::<Vec<_>>().join("\n")
-}
-
-/// Says once per connection if the server is set up to hurt. Ends when the handle is gone.
-async fn warn_of_policy(client: Client, mut state: watch::Receiver<LinkState>) {
-    while state.wait_for(|state| matches!(state, LinkState::Up(_))).await.is_ok() {
-        let mut ask = redis::cmd("INFO");
-        ask.arg("memory");
-        let settings = connection::settings(Some(INFO_BUDGET));
-        if let Ok(mut own) = client.get_multiplexed_async_connection_with_config(&settings).await
-            && let Ok(text) = ask.query_async::<String>(&mut own).await
-            && let Some(warning) = ServerInfo::parse(&text).warning()
-        {
-            tracing::warn!("{warning}");
-        }
-        if state.wait_for(|state| *state == LinkState::Down).await.is_err() {
-            return;
-        }
-    }
 }

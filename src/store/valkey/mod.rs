@@ -38,6 +38,7 @@ pub mod ledger;
 mod names;
 mod patience;
 mod scripts;
+mod warn;
 
 pub use breaker::Breaker;
 pub use connection::LinkState;
