@@ -84,14 +84,14 @@ impl Switchboard {
     async fn invalidate(
         &self,
         names: Vec<Name>,
-        mode: PurgeMode,
+        mode: LedgerMode,
         patience: Option<Duration>,
     ) -> Receipt {
         let deadline = patience.map(|patience| Instant::now() + patience);
         let names: Vec<Name> = names.into_iter().map(|name| self.at_our_door(name)).collect();
-        let (mode, told) = match mode {
-            PurgeMode::Hard => (LedgerMode::Hard, Mode::Hard),
-            PurgeMode::Soft => (LedgerMode::Soft, Mode::Soft),
+        let told = match mode {
+            LedgerMode::Hard => Mode::Hard,
+            LedgerMode::Soft | LedgerMode::Spread(_) => Mode::Soft,
         };
         self.metrics.purge(told == Mode::Soft);
         let means = self.means();
@@ -239,6 +239,15 @@ fn unchangeable(running: &Config, new: &Config) -> Vec<&'static str> {
     fixed
 }
 
+fn mode_of(request: &PurgeRequest) -> LedgerMode {
+    let spread = request.spread.map(|spread| u32::try_from(spread.as_millis()).unwrap_or(u32::MAX));
+    match (request.mode, spread) {
+        (PurgeMode::Hard, _) => LedgerMode::Hard,
+        (PurgeMode::Soft, None | Some(0)) => LedgerMode::Soft,
+        (PurgeMode::Soft, Some(millis)) => LedgerMode::Spread(millis),
+    }
+}
+
 /// `//host/path` into host and path.
 fn split_host(place: &str) -> (Option<&str>, &str) {
     match place.strip_prefix("//") {
@@ -263,17 +272,11 @@ impl Control for Switchboard {
         Box::pin(async move {
             let request: PurgeRequest =
                 serde_json::from_value(request).map_err(|e| Problem::bad_request(e.to_string()))?;
-            if request.spread.is_some() {
-                return Err(Problem::bad_request(
-                    "spread is not supported yet; origin.max_refreshes bounds what a soft purge \
-                     costs the origin",
-                ));
-            }
             let patience = request.patience().map_err(|e| Problem::bad_request(e.to_string()))?;
             let names = request
                 .names(|place| self.canonical(place))
                 .map_err(|e| Problem::bad_request(e.to_string()))?;
-            Ok(self.invalidate(names, request.mode, patience).await)
+            Ok(self.invalidate(names, mode_of(&request), patience).await)
         })
     }
 
@@ -287,7 +290,7 @@ impl Control for Switchboard {
             let names = request
                 .names(|place| self.canonical(place))
                 .map_err(|e| Problem::bad_request(e.to_string()))?;
-            Ok(self.invalidate(names, mode, None).await)
+            Ok(self.invalidate(names, mode_of(&request), None).await)
         })
     }
 

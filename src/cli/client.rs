@@ -105,9 +105,13 @@ fn purge_of(purge: &Purge) -> Value {
         content.insert("all".into(), json!(true));
     }
     content.insert("mode".into(), json!(if purge.soft { "soft" } else { "hard" }));
+    let text = |time| humantime::format_duration(time).to_string();
+    if let Some(spread) = purge.spread {
+        content.insert("spread".into(), json!(text(spread)));
+    }
     if let Some(wait) = purge.wait {
         content.insert("wait".into(), json!("all"));
-        content.insert("timeout".into(), json!(humantime::format_duration(wait).to_string()));
+        content.insert("timeout".into(), json!(text(wait)));
     }
     Value::Object(content)
 }
@@ -275,7 +279,7 @@ mod tests {
 
     fn purge(target: Target) -> Purge {
         let admin = admin("");
-        Purge { target, soft: false, hard: false, wait: None, admin }
+        Purge { target, soft: false, spread: None, hard: false, wait: None, admin }
     }
 
     #[test]
@@ -299,8 +303,10 @@ mod tests {
             assert_eq!(purge_of(&purge(target)), expected);
         }
         let target = Target { all: true, ..Target::default() };
-        let more = Purge { soft: true, ..purge(target.clone()) };
-        assert_eq!(purge_of(&more), json!({"all": true, "mode": "soft"}));
+        let spread = Some(Duration::from_secs(90));
+        let more = Purge { soft: true, spread, ..purge(target.clone()) };
+        let expected = json!({"all": true, "mode": "soft", "spread": "1m 30s"});
+        assert_eq!(purge_of(&more), expected);
         let wait = Some(Duration::from_millis(1500));
         let expected = json!({"all": true, "mode": "hard", "wait": "all", "timeout": "1s 500ms"});
         assert_eq!(purge_of(&Purge { wait, ..purge(target) }), expected);

@@ -203,7 +203,7 @@ Examples:
   larder purge --path /products                 with any query
   larder purge --prefix /products/              everything below
   larder purge --namespace catalog              and all below it
-  larder purge --all --soft
+  larder purge --all --soft --spread 10m        stale bit by bit
   larder purge --tag product:7 --wait           until every instance has applied it, 5s at most
   larder purge --tag product:7 --wait 30s")]
 pub struct Purge {
@@ -213,6 +213,9 @@ pub struct Purge {
     /// Keep it as a stale entry, served while it is refreshed
     #[arg(long)]
     pub soft: bool,
+    /// Let it turn stale bit by bit within this time, so that the origin sees no wave
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "soft")]
+    pub spread: Option<Duration>,
     /// Let nobody have it any more [this is the default]
     #[arg(long, conflicts_with = "soft")]
     pub hard: bool,
@@ -320,6 +323,7 @@ mod tests {
             "larder purge --url /a --path /b",
             "larder purge --all --soft --hard",
             "larder purge --all --wait long",
+            "larder purge --all --spread 30s",
             "larder explain GET",
             "larder stats --verbose",
         ] {

@@ -30,6 +30,9 @@ pub const MAX_NAMES: usize = 1_000;
 pub const WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// The longest that a soft purge is spread: records of purges are kept at least that long.
+const LONGEST_SPREAD: Duration = Duration::from_secs(24 * 3600);
+
 /// A purge as it was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -139,6 +142,9 @@ pub enum PurgeError {
     /// A hard purge that is spread.
     #[error("spread: a hard purge is immediate; use mode \"soft\"")]
     Spread,
+    /// Longer than [`LONGEST_SPREAD`].
+    #[error("spread: at most 24h")]
+    LongSpread,
     /// A time to wait for nobody.
     #[error("timeout: is for wait \"all\"; the instance that is asked answers at once")]
     Timeout,
@@ -159,6 +165,9 @@ impl PurgeRequest {
     ) -> Result<Vec<Name>, PurgeError> {
         if self.spread.is_some() && self.mode == Mode::Hard {
             return Err(PurgeError::Spread);
+        }
+        if self.spread > Some(LONGEST_SPREAD) {
+            return Err(PurgeError::LongSpread);
         }
         let asked = self.tags.len();
         if asked > MAX_NAMES {
@@ -439,6 +448,7 @@ mod tests {
                 json!({"tag": "a", "spread": "30s"}),
                 r#"spread: a hard purge is immediate; use mode "soft""#,
             ),
+            (json!({"tag": "a", "mode": "soft", "spread": "25h"}), "spread: at most 24h"),
             (
                 json!({"tags": vec!["a"; MAX_NAMES + 1]}),
                 "1001 names are more than the 1000 that one purge may have: send several purges",

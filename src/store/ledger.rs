@@ -13,8 +13,8 @@
 //! 3. else `judge`, and note `seen` (the one from step 1) and the standing.
 //!
 //! The generation moves with every record, fence, local invalidation and answered append, always
-//! before whoever caused it learns of it. It is `None` while the lease has run out: then a standing
-//! depends on the moment and must not be kept.
+//! before whoever caused it learns of it. It is `None` while the lease has run out, and while a purge
+//! is being spread: then a standing depends on the moment and must not be kept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -260,7 +260,7 @@ impl LedgerHandle {
         self.shared.count(cause);
         self.shared.change(|ledger| {
             record.position = now.max(ledger.applied().next());
-            ledger.apply([&record]);
+            ledger.apply_at([&record], clock::now());
             record.position
         })
     }

@@ -43,6 +43,8 @@ pub(in crate::store) struct Shared {
     bumps: AtomicU64,
     /// A copy of `Ledger::heard_at`, in milliseconds.
     heard: AtomicU64,
+    /// A copy of `Ledger::turning`, in milliseconds; written before `generation` moves.
+    turning: AtomicU64,
     /// Copies of `Ledger::applied`; sent after `state` is unlocked, and never backwards.
     moves: watch::Sender<Position>,
     ready: watch::Sender<bool>,
@@ -68,6 +70,7 @@ impl Shared {
             generation: AtomicU64::new(0),
             bumps: AtomicU64::new(0),
             heard: AtomicU64::new(NEVER),
+            turning: AtomicU64::new(0),
             moves: watch::Sender::new(Position::ZERO),
             ready: watch::Sender::new(false),
             waiting: Mutex::default(),
@@ -89,6 +92,7 @@ impl Shared {
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Ledger) -> T) -> T {
         let mut ledger = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut ledger);
+        self.turning.store(ledger.turning().as_millis(), Ordering::Release);
         self.generation.fetch_add(1, Ordering::Release);
         self.bumps.store(ledger.bumps(), Ordering::Release);
         let applied = ledger.applied();
@@ -104,6 +108,9 @@ impl Shared {
 
     pub(super) fn generation(&self, now: Timestamp) -> Option<u64> {
         let generation = self.generation.load(Ordering::Acquire);
+        if now.as_millis() < self.turning.load(Ordering::Acquire) {
+            return None;
+        }
         match self.lease {
             None => Some(generation),
             Some(lease) => self.heard_age(now).filter(|age| *age <= lease).map(|_| generation),
@@ -212,7 +219,7 @@ impl Shared {
 
     pub(in crate::store) fn apply(&self, records: &[Record]) {
         records.iter().filter(|r| !r.is_skipped()).for_each(|r| self.count(r.cause));
-        self.change(|ledger| ledger.apply(records));
+        self.change(|ledger| ledger.apply_at(records, clock::now()));
         // A fence may have shown that something is owed again.
         if records.iter().any(|r| r.cause == Cause::Fence) {
             self.work.notify_one();
