@@ -7,6 +7,7 @@
 //! | `parts.rs` | do processes put together what each has of a whole? |
 //! | `represent.rs` | does every process see what the answer to a write put into the store, and when it goes? |
 //! | `purge.rs` | does every process see what was purged through another? |
+//! | `spread.rs` | does a spread purge reach every entry in its time, and the origin bit by bit? |
 //! | `lease.rs` | what if the process that fetches for all dies? |
 //! | `fence.rs` | what if Valkey comes back with less than it had? |
 //! | `outage.rs` | what if Valkey is absent, killed, frozen, flushed or damaged? |
@@ -33,6 +34,8 @@ mod parts;
 mod purge;
 #[path = "fleet/represent.rs"]
 mod represent;
+#[path = "fleet/spread.rs"]
+mod spread;
 #[path = "fleet/write.rs"]
 mod write;
 
