@@ -8,6 +8,7 @@
 //! | `represent.rs` | does every process see what the answer to a write put into the store, and when it goes? |
 //! | `purge.rs` | does every process see what was purged through another? |
 //! | `spread.rs` | does a spread purge reach every entry in its time, and the origin bit by bit? |
+//! | `intent.rs` | what if the process dies that carries out a write? |
 //! | `lease.rs` | what if the process that fetches for all dies? |
 //! | `fence.rs` | what if Valkey comes back with less than it had? |
 //! | `outage.rs` | what if Valkey is absent, killed, frozen, flushed or damaged? |
@@ -24,6 +25,8 @@ mod valkey;
 mod collapse;
 #[path = "fleet/fence.rs"]
 mod fence;
+#[path = "fleet/intent.rs"]
+mod intent;
 #[path = "fleet/lease.rs"]
 mod lease;
 #[path = "fleet/outage.rs"]

@@ -29,6 +29,7 @@ pub mod intent;
 pub mod name;
 pub mod owed;
 pub mod position;
+pub mod reading;
 pub mod record;
 
 mod index;
@@ -40,6 +41,7 @@ mod tests;
 pub use intent::{Intent, Intents};
 pub use owed::{Debt, Owed, Ticket};
 pub use position::{NotAPosition, Position};
+pub use reading::Reading;
 pub use record::{Cause, Kind, Malformed, Mode, Record};
 
 use index::{Index, Versions};
