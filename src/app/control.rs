@@ -315,7 +315,10 @@ impl Control for Switchboard {
             Ok(json!({
                 "instance": means.ledger.instance().to_string(),
                 "version": env!("CARGO_PKG_VERSION"),
-                "ledger": { "applied": means.ledger.applied().to_string() },
+                "ledger": {
+                    "applied": means.ledger.applied().to_string(),
+                    "instances": means.ledger.peers().iter().map(peer).collect::<Vec<_>>(),
+                },
                 "fills_under_way": means.flights.len(),
                 "fill_bytes_held": means.fill_budget.held(),
                 "store": super::scrape::summary(&self.opened.meters.snapshot()),
@@ -358,6 +361,14 @@ impl Control for Switchboard {
     fn reload(&self) -> Answer<'_, Value> {
         Box::pin(async move { self.reload_now() })
     }
+}
+
+fn peer(peer: &ledger::Peer) -> Value {
+    json!({
+        "instance": &*peer.instance,
+        "applied": peer.applied.to_string(),
+        "silent_ms": u64::try_from(peer.silent.as_millis()).unwrap_or(u64::MAX),
+    })
 }
 
 fn route(route: &Route) -> Value {

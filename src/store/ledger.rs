@@ -16,10 +16,11 @@
 //! before whoever caused it learns of it. It is `None` while the lease has run out, and while a purge
 //! is being spread: then a standing depends on the moment and must not be kept.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::valkey;
@@ -53,7 +54,9 @@ pub struct LedgerHandle {
 #[derive(Debug)]
 struct Valkey {
     budget: Duration,
-    _stop: DropGuard,
+    stop: DropGuard,
+    /// Ends when the others know that this process is gone.
+    tail: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// How the ledger is kept in Valkey.
@@ -131,8 +134,8 @@ impl LedgerHandle {
         let shared = Arc::new(Shared::new(ledger, Some(settings.lease)));
         let stop = CancellationToken::new();
         let budget = settings.budget;
-        valkey::ledger::spawn(Arc::clone(&shared), url, settings, &stop)?;
-        let valkey = Valkey { budget, _stop: stop.drop_guard() };
+        let tail = valkey::ledger::spawn(Arc::clone(&shared), url, settings, &stop)?;
+        let valkey = Valkey { budget, stop: stop.drop_guard(), tail: Mutex::new(Some(tail)) };
         Ok(Self { shared, valkey: Some(Arc::new(valkey)) })
     }
 
@@ -262,6 +265,17 @@ impl LedgerHandle {
                 Receipt { position, owed: false, passed }
             }
             Ok(_) | Err(_) => owed,
+        }
+    }
+
+    /// Hears nothing more and appends nothing more, and lets the others know that nobody has to
+    /// wait for this process, as far as Valkey can be told within `patience`.
+    pub async fn leave(&self, patience: Duration) {
+        let Some(valkey) = &self.valkey else { return };
+        valkey.stop.token().cancel();
+        let tail = valkey.tail.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(tail) = tail {
+            let _ = tokio::time::timeout(patience, tail).await;
         }
     }
 

@@ -269,6 +269,11 @@ async fn who_joins_meanwhile_is_not_waited_for() {
 async fn what_is_owed_reaches_nobody_and_says_so_at_once() {
     let mut fleet = stocked().await;
     let names = instances(&fleet).await;
+    eventually("the first knows of the second", async || {
+        let stats = fleet.larders[0].admin().get("/stats").await.json();
+        stats["ledger"]["instances"].as_array().is_some_and(|all| all.len() == 2)
+    })
+    .await;
     fleet.valkey.kill();
     let (reply, took) = purge_for_all(&fleet, "60s").await;
     let receipt = reply.json();
