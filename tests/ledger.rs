@@ -486,6 +486,59 @@ async fn what_was_trimmed_unread_is_doubted() {
     assert_eq!(judge(&a, last), Standing::Good, "it was read here before it was trimmed");
 }
 
+const NAMESPACES: &str = "larder:{l}:namespaces";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_versions_than_one_answer_holds_are_read_at_the_start() {
+    let valkey = Valkey::start();
+    soon("reading", valkey.open().ready()).await;
+    let last = "9999999999999-7";
+    let script = "for n = 1, 20000 do redis.call('HSET', KEYS[1], 'n/' .. n, ARGV[1]) end";
+    valkey.cli(&["EVAL", script, "1", NAMESPACES, last]);
+    let a = valkey.open();
+    soon("reading", a.ready()).await;
+    let last: Position = last.parse().unwrap();
+    assert!((1..=20_000).all(|n| a.version(&format!("n/{n}/below")) == last));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_that_tell_nothing_any_more_are_dropped_and_bring_nothing_back() {
+    let valkey = Valkey::start();
+    let a = valkey.open();
+    soon("reading", a.ready()).await;
+    let young = write(&a, "namespace:young").await.position;
+    // Older than records are kept, and than everything in the stream.
+    let script = "for n = 1, 2000 do redis.call('HSET', KEYS[1], 'old/' .. n, n .. '-0') end";
+    valkey.cli(&["EVAL", script, "1", NAMESPACES]);
+    let left = || valkey.cli(&["HLEN", NAMESPACES]);
+    until("what is old is gone", || left() == "2").await;
+    assert_eq!(valkey.cli(&["HGET", NAMESPACES, "young"]), young.to_string());
+    let life = valkey.cli(&["HGET", NAMESPACES, ""]);
+    assert!(life.contains(' '), "the life of the stream stays: {life}");
+    assert_eq!(a.version("young"), young);
+
+    // Old, but as long as the stream reaches further back it tells something.
+    let (kept, receipt) = ("1000000000000-0", write(&a, "tag:x").await);
+    valkey.cli(&["XTRIM", STREAM, "MAXLEN", "0"]);
+    valkey.cli(&["HSET", NAMESPACES, "kept", kept]);
+    let looks = || valkey.cli(&["HGET", "larder:{l}:instances", a.instance()]);
+    let before = looks();
+    until("it was looked at", || looks() != before).await;
+    let before = looks();
+    until("it was looked at again", || looks() != before).await;
+    assert_eq!(valkey.cli(&["HGET", NAMESPACES, "kept"]), kept, "an empty stream tells nothing");
+    write(&a, "tag:x").await;
+    until("it is dropped", || valkey.cli(&["HEXISTS", NAMESPACES, "kept"]) == "0").await;
+
+    // Whoever starts now has the keys of before the bump, and vouches for nothing under them.
+    let b = valkey.open();
+    soon("reading", b.ready()).await;
+    assert_eq!(b.version("old/7"), Position::ZERO);
+    for as_of in ["1-0", kept, &receipt.position.to_string()] {
+        assert_eq!(judge(&b, as_of.parse().unwrap()), Standing::Suspect(Doubt::Forgotten));
+    }
+}
+
 /// Prints how long a start takes with a full ledger. `cargo test --test ledger -- --nocapture`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_ledger_is_read_at_the_start() {
