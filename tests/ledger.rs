@@ -97,6 +97,7 @@ fn open(port: u16) -> LedgerHandle {
         names: 200_000,
         retention: Duration::from_secs(3600),
         records: 200_000,
+        replicas: None,
     };
     let url = Secret::new(&format!("valkey://127.0.0.1:{port}"));
     LedgerHandle::valkey(&url, settings).expect("a good URL")

@@ -25,7 +25,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::valkey;
 use crate::clock;
-use crate::config::{self, Secret};
+use crate::config::{self, Durability, Secret};
 use crate::ledger::name::{Belongs, Name};
 use crate::ledger::{Cause, Kind, Ledger, Mode, Position, Record, Standing, Ticket};
 use crate::semantics::time::Timestamp;
@@ -38,7 +38,7 @@ mod versions;
 pub use intending::Intending;
 pub use observed::{Observed, Peer};
 use shared::Awaited;
-pub(super) use shared::{Due, Shared};
+pub(super) use shared::{Due, Shared, Taken};
 
 /// How long a write waits for this process's own tail once Valkey has taken its record.
 const PASSING: Duration = Duration::from_secs(1);
@@ -74,6 +74,8 @@ pub struct Settings {
     pub retention: Duration,
     /// Most records that are kept.
     pub records: usize,
+    /// How long a replica may take to acknowledge what was appended; `None`: none is asked.
+    pub replicas: Option<Duration>,
 }
 
 /// What became of an invalidation. It counts here in any case, from before this was returned.
@@ -85,6 +87,8 @@ pub struct Receipt {
     pub owed: bool,
     /// This process's own tail has passed it.
     pub passed: bool,
+    /// As many servers have it as `store.durability` asks for. If not, a failover may lose it.
+    pub durable: bool,
 }
 
 /// Changes whenever a standing may have changed.
@@ -100,13 +104,15 @@ impl Settings {
     /// From the configuration; `retention` is the longest hard TTL in use, with its
     /// stale-if-error window.
     pub fn of(store: &config::Store, retention: Duration) -> Self {
+        let budget = (store.timeout * 4).max(Duration::from_millis(200));
         Self {
             prefix: store.prefix.clone(),
-            budget: (store.timeout * 4).max(Duration::from_millis(200)),
+            budget,
             lease: store.ledger_lease,
             names: store.ledger_names,
             retention,
             records: store.ledger_names.max(1000),
+            replicas: (store.durability == Durability::Replicas).then_some(budget / 2),
         }
     }
 }
@@ -133,7 +139,7 @@ impl LedgerHandle {
         let ledger = Ledger::new(settings.names, Some(settings.lease));
         let shared = Arc::new(Shared::new(ledger, Some(settings.lease)));
         let stop = CancellationToken::new();
-        let budget = settings.budget;
+        let budget = settings.budget + settings.replicas.unwrap_or_default();
         let tail = valkey::ledger::spawn(Arc::clone(&shared), url, settings, &stop)?;
         let valkey = Valkey { budget, stop: stop.drop_guard(), tail: Mutex::new(Some(tail)) };
         Ok(Self { shared, valkey: Some(Arc::new(valkey)) })
@@ -235,7 +241,8 @@ impl LedgerHandle {
     /// Dropping the future does not take it back: it is on its way once this was first polled.
     pub async fn invalidate(&self, names: Vec<Name>, mode: Mode, cause: Cause) -> Receipt {
         if names.is_empty() {
-            return Receipt { position: self.applied(), owed: false, passed: true };
+            let position = self.applied();
+            return Receipt { position, owed: false, passed: true, durable: true };
         }
         self.record(names, mode, cause, None).await
     }
@@ -253,16 +260,17 @@ impl LedgerHandle {
                 position: self.append_here(names, mode, cause),
                 owed: false,
                 passed: true,
+                durable: true,
             };
         };
         let (step, awaited) = self.shared.announce(names, mode, cause, closes);
-        let owed = Receipt { position: step, owed: true, passed: false };
+        let owed = Receipt { position: step, owed: true, passed: false, durable: false };
         // Valkey is known to be away: nobody waits for it.
         let Some(Awaited { ticket, answer }) = awaited else { return owed };
         match tokio::time::timeout(valkey.budget, answer).await {
-            Ok(Ok(Some(position))) => {
+            Ok(Ok(Some(Taken { position, replicated }))) => {
                 let passed = self.pass(ticket, position).await;
-                Receipt { position, owed: false, passed }
+                Receipt { position, owed: false, passed, durable: replicated }
             }
             Ok(_) | Err(_) => owed,
         }
@@ -386,6 +394,7 @@ mod tests {
                 names: 100,
                 retention: Duration::from_secs(60),
                 records: 100,
+                replicas: None,
             },
         );
         assert!(store.is_err());

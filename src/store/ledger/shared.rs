@@ -19,8 +19,17 @@ use crate::semantics::time::Timestamp;
 /// `heard` of a ledger that was never heard.
 const NEVER: u64 = 0;
 
-/// Answered with the position, or with nothing if the append failed.
-type Answer = oneshot::Sender<Option<Position>>;
+/// Answered with nothing if the append failed.
+type Answer = oneshot::Sender<Option<Taken>>;
+
+/// Valkey has taken it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Taken {
+    /// Where it stands.
+    pub(in crate::store) position: Position,
+    /// A replica has it too, or none was asked.
+    pub(in crate::store) replicated: bool,
+}
 
 /// What is to be sent to Valkey, in this order.
 #[derive(Debug, Default)]
@@ -35,7 +44,12 @@ pub(in crate::store) struct Due {
 
 impl Due {
     pub(in crate::store) const fn is_empty(&self) -> bool {
-        self.intents.is_empty() && self.debts.is_empty() && self.withdrawn.is_empty()
+        self.is_tidying() && self.withdrawn.is_empty()
+    }
+
+    /// Is there nothing in it that could be lost?
+    pub(in crate::store) const fn is_tidying(&self) -> bool {
+        self.intents.is_empty() && self.debts.is_empty()
     }
 }
 
@@ -43,7 +57,7 @@ impl Due {
 #[derive(Debug)]
 pub(super) struct Awaited {
     pub(super) ticket: Ticket,
-    pub(super) answer: oneshot::Receiver<Option<Position>>,
+    pub(super) answer: oneshot::Receiver<Option<Taken>>,
 }
 
 #[derive(Debug)]
@@ -243,18 +257,19 @@ impl Shared {
         }
     }
 
-    /// Valkey knows of the write, by a message sent at `at`.
-    pub(in crate::store) fn announced(&self, ticket: Ticket, at: Timestamp) {
+    /// Valkey knows of the write, by a message sent at `at`. Whoever waits for that is only told so
+    /// if it is durable: an announcement is for when things go wrong.
+    pub(in crate::store) fn announced(&self, ticket: Ticket, at: Timestamp, replicated: bool) {
         let mut ledger = self.state.write().unwrap_or_else(PoisonError::into_inner);
         ledger.intents_mut().announced(ticket, at);
-        let applied = ledger.applied();
+        let position = ledger.applied();
         drop(ledger);
-        self.answer(ticket, Some(applied));
+        self.answer(ticket, replicated.then_some(Taken { position, replicated }));
     }
 
-    pub(in crate::store) fn appended(&self, ticket: Ticket, position: Position) {
-        self.change(|ledger| ledger.owed_mut().appended(ticket, position));
-        self.answer(ticket, Some(position));
+    pub(in crate::store) fn appended(&self, ticket: Ticket, taken: Taken) {
+        self.change(|ledger| ledger.owed_mut().appended(ticket, taken.position));
+        self.answer(ticket, Some(taken));
     }
 
     pub(in crate::store) fn failed(&self, due: &Due) {
@@ -312,10 +327,10 @@ impl Shared {
         self.set_ready();
     }
 
-    fn answer(&self, ticket: Ticket, position: Option<Position>) {
+    fn answer(&self, ticket: Ticket, taken: Option<Taken>) {
         if let Some(answer) = self.waiting().remove(&ticket) {
             // Nobody waits any more: the budget was spent.
-            let _ = answer.send(position);
+            let _ = answer.send(taken);
         }
     }
 
