@@ -9,6 +9,7 @@
 //! | `purge.rs` | does every process see what was purged through another? |
 //! | `spread.rs` | does a spread purge reach every entry in its time, and the origin bit by bit? |
 //! | `intent.rs` | what if the process dies that carries out a write? |
+//! | `durability.rs` | does a replica have it before the write is answered, and is it told if not? |
 //! | `lease.rs` | what if the process that fetches for all dies? |
 //! | `fence.rs` | what if Valkey comes back with less than it had? |
 //! | `outage.rs` | what if Valkey is absent, killed, frozen, flushed or damaged? |
@@ -17,12 +18,13 @@
 
 #[expect(dead_code, reason = "what only other groups need")]
 mod support;
-#[expect(dead_code, reason = "what only other groups need")]
 #[path = "support/valkey.rs"]
 mod valkey;
 
 #[path = "fleet/collapse.rs"]
 mod collapse;
+#[path = "fleet/durability.rs"]
+mod durability;
 #[path = "fleet/fence.rs"]
 mod fence;
 #[path = "fleet/intent.rs"]
