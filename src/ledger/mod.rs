@@ -226,6 +226,12 @@ impl Ledger {
         self.heard
     }
 
+    /// When it was last heard again after a silence longer than the lease; a standing may have
+    /// changed then.
+    pub const fn back_at(&self) -> Timestamp {
+        self.back_at
+    }
+
     /// Everything from before is suspect: the last fence.
     pub const fn fence(&self) -> Position {
         self.fence

@@ -16,6 +16,7 @@
 //! before whoever caused it learns of it. It is `None` while the lease has run out, and while a purge
 //! is being spread: then a standing depends on the moment and must not be kept.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -94,6 +95,32 @@ pub struct Receipt {
 /// Changes whenever a standing may have changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation(u64);
+
+/// The last generation in which an entry was found to be good. As long as that has not moved, a hit
+/// asks no more: no lock, no search.
+#[derive(Debug, Default)]
+pub struct Judged(AtomicU64);
+
+impl Judged {
+    /// Was it good in this generation?
+    pub fn is_good(&self, seen: Option<Generation>) -> bool {
+        seen.is_some_and(|Generation(seen)| self.0.load(Ordering::Relaxed) == seen)
+    }
+
+    /// It is good; `seen` was taken before it was judged.
+    pub fn found_good(&self, seen: Option<Generation>) {
+        if let Some(Generation(seen)) = seen {
+            self.0.store(seen, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Clone for Judged {
+    /// Of another entry, which nobody has judged.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
 
 /// The URL of the store cannot be used. Never shows the URL, which may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -321,6 +348,7 @@ impl LedgerHandle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Doubt;
 
     fn product() -> Belongs {
         Belongs::of("catalog/products", "//shop.test/products/7", &["product:7"], &[""; 0])
@@ -358,6 +386,42 @@ mod tests {
         assert_eq!(ledger.generation(clock::now()), seen);
         write(&ledger, "tag:elsewhere").await;
         assert_ne!(ledger.generation(clock::now()), seen);
+    }
+
+    #[tokio::test]
+    async fn no_standing_is_kept_while_a_purge_is_being_spread() {
+        let ledger = LedgerHandle::embedded(100);
+        let (before, judged) = (ledger.applied(), Judged::default());
+        let seen = ledger.generation(clock::now());
+        assert_eq!(judge(&ledger, before), Standing::Good);
+        judged.found_good(seen);
+        assert!(judged.is_good(ledger.generation(clock::now())));
+        assert!(!judged.clone().is_good(seen), "a copy is another entry");
+        let names = vec!["tag:product:7".parse().unwrap()];
+        ledger.invalidate(names, Mode::Spread(60_000), Cause::Purge).await;
+        assert_eq!(ledger.generation(clock::now()), None);
+        let over = clock::now() + Duration::from_secs(61);
+        assert!(ledger.generation(over).is_some() && !judged.is_good(ledger.generation(over)));
+        let standing = ledger.judge(before, over, &product(), over);
+        assert_eq!(standing, Standing::Softened);
+    }
+
+    #[test]
+    fn what_was_good_before_a_silence_is_judged_again_after_it() {
+        let lease = Duration::from_secs(2);
+        let shared = Shared::new(Ledger::new(10, Some(lease)), Some(lease));
+        let start = Timestamp::from_millis(1_000_000);
+        let judge = |now| shared.read().judge(Position::ZERO, start, &product(), now);
+        shared.heard(start);
+        let seen = shared.generation(start);
+        assert_eq!((judge(start), seen.is_some()), (Standing::Good, true));
+        shared.heard(start + lease);
+        assert_eq!(shared.generation(start + lease), seen);
+        let back = start + lease * 4;
+        assert_eq!(shared.generation(back), None);
+        shared.heard(back);
+        assert_ne!(shared.generation(back), seen);
+        assert_eq!(judge(back), Standing::Suspect(Doubt::Unheard), "others may owe something");
     }
 
     #[tokio::test]

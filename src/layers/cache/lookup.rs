@@ -115,8 +115,16 @@ pub fn conclude(
 /// query than is asked for here: an invalidation of either URL counts.
 pub fn standing(means: &Means, asked: &Asked, entry: &Entry, now: Timestamp) -> Standing {
     let judge = |belongs| means.ledger.judge(entry.as_of, entry.vouched, belongs, now);
-    match asked.rule() {
-        Some(_) => judge(&entry.belongs.and(&asked.belongs())),
-        None => judge(&entry.belongs),
+    if asked.rule().is_some() {
+        return judge(&entry.belongs.and(&asked.belongs()));
     }
+    let seen = means.ledger.generation(now);
+    if entry.judged.is_good(seen) {
+        return Standing::Good;
+    }
+    let standing = judge(&entry.belongs);
+    if standing == Standing::Good {
+        entry.judged.found_good(seen);
+    }
+    standing
 }

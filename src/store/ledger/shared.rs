@@ -16,6 +16,9 @@ use crate::ledger::name::Name;
 use crate::ledger::{Cause, Debt, Intent, Ledger, Mode, Opening, Position, Record, Ticket};
 use crate::semantics::time::Timestamp;
 
+/// The first generation: none is 0, see `Judged`.
+const FIRST: u64 = 1;
+
 /// `heard` of a ledger that was never heard.
 const NEVER: u64 = 0;
 
@@ -98,7 +101,7 @@ impl Shared {
             state: RwLock::new(ledger.named(&instance)),
             instance,
             lease,
-            generation: AtomicU64::new(0),
+            generation: AtomicU64::new(FIRST),
             bumps: AtomicU64::new(0),
             heard: AtomicU64::new(NEVER),
             turning: AtomicU64::new(0),
@@ -321,7 +324,12 @@ impl Shared {
     /// All there was to read was read, by a request sent `at`.
     pub(in crate::store) fn heard(&self, at: Timestamp) {
         let mut ledger = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let back = ledger.back_at();
         ledger.heard(at);
+        if ledger.back_at() != back {
+            // What was good before the silence is suspect for a moment.
+            self.generation.fetch_add(1, Ordering::Release);
+        }
         self.heard.store(ledger.heard_at().as_millis(), Ordering::Release);
         drop(ledger);
         self.set_ready();
