@@ -1,6 +1,6 @@
 //! What the ledger costs where it is asked most: on a hit, and per name that it remembers.
 //!
-//! `cargo bench --bench ledger`. What needs a Valkey and several processes is in `scripts/measure`.
+//! `cargo bench --bench ledger`. What needs a Valkey and several processes is in `fleet.rs`.
 
 use std::hint::black_box;
 use std::time::Duration;
