@@ -22,7 +22,7 @@ use crate::semantics::time::Timestamp;
 const MARKS: usize = 4096;
 
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Spread {
     /// Digest of the name and position of the record → when.
     marks: BTreeMap<(u64, Position), Window>,
@@ -30,7 +30,7 @@ pub(super) struct Spread {
     until: Timestamp,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Window {
     from: Timestamp,
     millis: u32,

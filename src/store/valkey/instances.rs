@@ -1,11 +1,12 @@
 //! Which processes share the ledger, and how far each is, as they tell in the instances hash (see
 //! `ledger.rs` for who writes it).
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use redis::{FromRedisValue, Pipeline, Value};
+use redis::{FromRedisValue, Value};
 
-use super::ValkeyHandle;
+use super::{Script, ValkeyHandle};
 use crate::ledger::Position;
 use crate::store::StoreError;
 use crate::store::ledger::Peer;
@@ -13,24 +14,26 @@ use crate::store::ledger::Peer;
 /// For a question that somebody waits for, but no client of the cache.
 const LEAST_BUDGET: Duration = Duration::from_millis(200);
 
+/// KEYS: the instances. Returns them, and the server's time.
+const ASK: &str = "return { redis.call('HGETALL', KEYS[1]), redis.call('TIME') }";
+
+static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(ASK));
+
 impl ValkeyHandle {
     /// All instances that are not struck off, this one too, as of now.
     ///
     /// # Errors
     /// If Valkey does not answer in time, or what it answers makes no sense.
     pub async fn instances(&self) -> Result<Vec<Peer>, StoreError> {
-        let mut ask = Pipeline::with_capacity(2);
-        // The time afterwards: nobody seems less silent than it is.
-        ask.cmd("HGETALL").arg(self.key("instances")).cmd("TIME");
-        let replies = self.control().pipeline(&ask, 2, self.budget().max(LEAST_BUDGET)).await?;
-        peers(replies).ok_or_else(|| StoreError::Failed("instances that make no sense".into()))
+        let (key, budget) = (self.key("instances"), self.budget().max(LEAST_BUDGET));
+        let reply = self.run_script(&SCRIPT, &[&key], &[], budget).await?;
+        peers(reply).ok_or_else(|| StoreError::Failed("instances that make no sense".into()))
     }
 }
 
-fn peers(replies: Vec<Value>) -> Option<Vec<Peer>> {
-    let mut replies = replies.into_iter();
-    let all = Vec::<(String, String)>::from_redis_value(replies.next()?).ok()?;
-    let (seconds, micros) = <(u64, u64)>::from_redis_value(replies.next()?).ok()?;
+fn peers(reply: Value) -> Option<Vec<Peer>> {
+    type Reply = (Vec<(String, String)>, (u64, u64));
+    let (all, (seconds, micros)) = Reply::from_redis_value(reply).ok()?;
     let now = seconds.saturating_mul(1000).saturating_add(micros / 1000);
     Some(all.iter().filter_map(|(instance, told)| peer(instance, told, now)).collect())
 }
@@ -56,7 +59,7 @@ mod tests {
     fn what_can_be_read_is_told_and_the_rest_is_nobody() {
         let hash = ["a", "5-1 9000", "b", "7-0 10500 x", "c", "seven 1", "d", "7-0", "e", ""];
         let time = Value::Array(vec![bulk("10"), bulk("250999")]);
-        let replies = vec![Value::Array(hash.map(bulk).into()), time];
+        let reply = Value::Array(vec![Value::Array(hash.map(bulk).into()), time]);
         let peer = |instance: &str, applied, silent| Peer {
             instance: instance.into(),
             applied,
@@ -64,8 +67,9 @@ mod tests {
         };
         let at = Position::of_entry;
         let expected = vec![peer("a", at(5, 1), 1250), peer("b", at(7, 0), 0)];
-        assert_eq!(peers(replies), Some(expected));
-        assert_eq!(peers(vec![Value::Nil]), None);
-        assert_eq!(peers(vec![Value::Array(vec![]), Value::Nil]), None);
+        assert_eq!(peers(reply), Some(expected));
+        for odd in [Value::Nil, Value::Array(vec![]), Value::Array(vec![Value::Nil, Value::Nil])] {
+            assert_eq!(peers(odd), None);
+        }
     }
 }
