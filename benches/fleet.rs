@@ -109,7 +109,9 @@ async fn writes(more: &str) {
     println!("\nwrites {more}");
     let (one, other) = (setup.start().await, setup.start().await);
     let here = watcher(&valkey);
-    (until_heard(&one).await, until_heard(&other).await, here.ready().await);
+    until_heard(&one).await;
+    until_heard(&other).await;
+    here.ready().await;
     origin.when("POST", "/products/7").replies(ok("done"));
     let client = one.client();
     client.asks("POST", "/products/7").send().await.expect(200, "done");
