@@ -90,6 +90,11 @@ const STREAM: &str = "larder:{l}:ledger";
 const LEASE: Duration = Duration::from_millis(1500);
 
 fn open(port: u16) -> LedgerHandle {
+    open_with(port, None)
+}
+
+/// One that asks a replica to have everything in so much time.
+fn open_with(port: u16, replicas: Option<Duration>) -> LedgerHandle {
     let settings = Settings {
         prefix: "larder".into(),
         budget: Duration::from_millis(400),
@@ -97,7 +102,7 @@ fn open(port: u16) -> LedgerHandle {
         names: 200_000,
         retention: Duration::from_secs(3600),
         records: 200_000,
-        replicas: None,
+        replicas,
     };
     let url = Secret::new(&format!("valkey://127.0.0.1:{port}"));
     LedgerHandle::valkey(&url, settings).expect("a good URL")
@@ -539,6 +544,24 @@ async fn versions_that_tell_nothing_any_more_are_dropped_and_bring_nothing_back(
         assert!(matches!(judge(&b, as_of.parse().unwrap()), Standing::Suspect(_)), "{as_of}");
     }
     assert_eq!(judge(&b, receipt.position), Standing::Suspect(Doubt::Forgotten));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_replica_that_was_asked_for_nothing_is_durable_and_everything_counts() {
+    let valkey = Valkey::start();
+    let wait = Duration::from_millis(100);
+    let (a, b) = (open_with(valkey.port, Some(wait)), valkey.open());
+    soon("reading", async { (a.ready().await, b.ready().await) }).await;
+    let before = b.applied();
+    let span = Duration::from_secs(60);
+    let intending = a.intend(names("tag:product:7"), Cause::Abandoned, span).await;
+    assert!(!intending.is_taken(), "a route may refuse such a write");
+    let receipt = intending.invalidate(names("tag:product:7"), Cause::Write).await;
+    assert!(!receipt.owed && receipt.passed && !receipt.durable);
+    assert!(b.wait_for(receipt.position, PATIENCE).await);
+    assert_eq!(judge(&b, before), Standing::Invalidated);
+    assert_eq!(a.observe().unreplicated, 2);
+    assert!(write(&b, "tag:product:7").await.durable, "no replica was asked");
 }
 
 /// Prints how long a start takes with a full ledger. `cargo test --test ledger -- --nocapture`.
