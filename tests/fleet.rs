@@ -8,7 +8,9 @@
 //! | `represent.rs` | does every process see what the answer to a write put into the store, and when it goes? |
 //! | `purge.rs` | does every process see what was purged through another? |
 //! | `strict.rs` | does a strict route ever show what came before an acknowledged write? |
+//! | `spread.rs` | does a spread purge reach every entry in its time, and the origin bit by bit? |
 //! | `intent.rs` | what if the process dies that carries out a write? |
+//! | `durability.rs` | does a replica have it before the write is answered, and is it told if not? |
 //! | `lease.rs` | what if the process that fetches for all dies? |
 //! | `fence.rs` | what if Valkey comes back with less than it had? |
 //! | `outage.rs` | what if Valkey is absent, killed, frozen, flushed or damaged? |
@@ -17,12 +19,13 @@
 
 #[expect(dead_code, reason = "what only other groups need")]
 mod support;
-#[expect(dead_code, reason = "what only other groups need")]
 #[path = "support/valkey.rs"]
 mod valkey;
 
 #[path = "fleet/collapse.rs"]
 mod collapse;
+#[path = "fleet/durability.rs"]
+mod durability;
 #[path = "fleet/fence.rs"]
 mod fence;
 #[path = "fleet/intent.rs"]
@@ -37,6 +40,8 @@ mod parts;
 mod purge;
 #[path = "fleet/represent.rs"]
 mod represent;
+#[path = "fleet/spread.rs"]
+mod spread;
 #[path = "fleet/strict.rs"]
 mod strict;
 #[path = "fleet/write.rs"]

@@ -27,6 +27,7 @@ pub mod stats;
 pub mod tiered;
 pub mod valkey;
 
+pub use ledger::Judged;
 pub use open::{Meters, OpenError, Opened, open};
 
 /// A stored response with everything that decides whether it may be used.
@@ -50,6 +51,8 @@ pub struct Entry {
     pub as_of: Position,
     /// When this process last had the origin's word for it: filled, or validated by a 304.
     pub vouched: Timestamp,
+    /// When it was last found to be good.
+    pub judged: Judged,
     /// How long the origin took to answer, for "origin time saved".
     pub fill_time: Duration,
 }

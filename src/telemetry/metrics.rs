@@ -69,6 +69,8 @@ table! {
         "Invalidations applied here that Valkey has not taken yet.";
     LEDGER_INTENTS: Gauge "larder_ledger_intents" []
         "Writes announced by this process whose outcome is not known yet.";
+    LEDGER_UNREPLICATED: Counter "larder_ledger_unreplicated_total" []
+        "Exchanges with the ledger that no replica acknowledged in time (store.durability = \"replicas\").";
     LEDGER_FENCES: Counter "larder_ledger_fences_total" []
         "New epochs of the Valkey server that this process has seen.";
     LEDGER_NAMES: Gauge "larder_ledger_names" []

@@ -35,6 +35,7 @@ mod door;
 mod endpoint;
 mod handle;
 mod info;
+mod instances;
 mod lease;
 pub mod ledger;
 mod locate;
@@ -42,6 +43,7 @@ mod names;
 mod patience;
 mod scripts;
 mod servers;
+mod warn;
 
 pub use breaker::Breaker;
 pub use connection::LinkState;
