@@ -9,6 +9,7 @@
 //! | `file`, `table`, `units`, `interpolate`, `suggest` | from a TOML document to values that fit their knobs |
 //! | `resolve` | classes into routes, contradictions, [`Config::load`] |
 //! | [`error`] | all mistakes at once, with file, line and caret |
+//! | [`event`] | what a message of pub/sub invalidates |
 //! | [`template`], `json_path`, [`hosts`], `pattern` | the small languages inside values |
 //! | [`matcher`], [`captures`] | which route a request is for, and what its path captured |
 //! | [`schema`], [`reference`](mod@reference) | JSON Schema and `proxy.toml`, made from the knobs |
@@ -22,6 +23,7 @@ use http::header::HeaderName;
 
 pub mod captures;
 pub mod error;
+pub mod event;
 mod file;
 pub mod hosts;
 mod interpolate;
@@ -39,6 +41,7 @@ mod units;
 
 pub use error::{ConfigErrors, Warning};
 pub use resolve::Overrides;
+use event::Bridge;
 use template::{NameRule, Template};
 
 /// A whole, valid configuration.
@@ -60,6 +63,8 @@ pub struct Config {
     pub routes: Vec<Arc<Route>>,
     /// What applies to a request that no route matches: the RFC alone.
     pub fallback: Arc<Route>,
+    /// What is listened to, in the order in which it stands in the file.
+    pub bridges: Vec<Arc<Bridge>>,
 }
 
 /// The origin and how it is spoken to.
