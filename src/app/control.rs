@@ -1,8 +1,9 @@
 //! What the admin listener can ask for, answered by the rooms that know.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{Method, Uri};
@@ -19,6 +20,7 @@ use crate::layers::cache::{Means, explain};
 use crate::ledger::name::Name;
 use crate::ledger::{Cause, Mode as LedgerMode};
 use crate::store::Opened;
+use crate::store::bridge::{BridgeSnapshot, Bridges, Door};
 use crate::telemetry::metrics::Metrics;
 
 /// Everything that the admin listener reaches.
@@ -32,6 +34,8 @@ pub struct Switchboard {
     opened: Opened,
     metrics: Arc<Metrics>,
     reload: Reload,
+    /// Made once there is something to make their names canonical.
+    bridges: OnceLock<Bridges>,
 }
 
 impl Switchboard {
@@ -53,6 +57,7 @@ impl Switchboard {
             opened,
             metrics,
             reload,
+            bridges: OnceLock::new(),
         }
     }
 
@@ -74,6 +79,36 @@ impl Switchboard {
     /// What is counted.
     pub(super) const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Begins to listen to what is configured.
+    pub(super) fn listen(self: &Arc<Self>) {
+        let this = Arc::downgrade(self);
+        let bridges = self.bridges.get_or_init(|| {
+            let ledger = self.means().ledger.clone();
+            let that = this.clone();
+            let door = Door {
+                canonical: Box::new(move |place| this.upgrade()?.canonical(place)),
+                at_our_door: Box::new(move |name| match that.upgrade() {
+                    Some(switchboard) => switchboard.at_our_door(name),
+                    None => name,
+                }),
+            };
+            Bridges::new(ledger, self.started.store.valkey.clone(), door)
+        });
+        bridges.set(&self.config.load().bridges);
+    }
+
+    /// Listens no more; what was heard is on its way when this returns.
+    pub(super) async fn listen_no_more(&self, patience: Duration) {
+        if let Some(bridges) = self.bridges.get() {
+            bridges.stop(patience).await;
+        }
+    }
+
+    /// What was heard, by channel.
+    pub(super) fn listening(&self) -> Vec<BridgeSnapshot> {
+        self.bridges.get().map_or_else(Vec::new, Bridges::snapshot)
     }
 
     async fn invalidate(
@@ -184,6 +219,9 @@ impl Switchboard {
         let means = Arc::new(self.means().reconfigured(&config));
         (self.reload)(&config, Arc::clone(&means)).map_err(Problem::bad_request)?;
         self.means.store(means);
+        if let Some(bridges) = self.bridges.get() {
+            bridges.set(&config.bridges);
+        }
         let routes = config.routes.len();
         self.config.store(Arc::new(Config { listen: running.listen, ..config }));
         tracing::info!(routes, "configuration reloaded");
@@ -336,7 +374,7 @@ impl Control for Switchboard {
 }
 
 fn route(route: &Route) -> Value {
-    let seconds = |d: Option<std::time::Duration>| d.map(|d| d.as_secs_f64());
+    let seconds = |d: Option<Duration>| d.map(|d| d.as_secs_f64());
     json!({
         "name": &*route.name,
         "path": &*route.path,

@@ -207,7 +207,8 @@ impl EventRule {
 
     fn checked(self) -> Result<Self, Malformed> {
         let parts = &self.template.parts;
-        let through_lists = |part: &&Part| matches!(part, Part::Json(path) if path.steps.contains(&JsonStep::Each));
+        let through_lists =
+            |part: &&Part| matches!(part, Part::Json(path) if path.steps.contains(&JsonStep::Each));
         if parts.iter().filter(through_lists).count() > 1 {
             return Err(Malformed::new("at most one place with [*]")
                 .help("which item of one list belongs to which of the other is anybody's guess"));
@@ -340,7 +341,7 @@ mod tests {
             ("prefix://h.test/{channel}", "prefix"),
             ("group://h.test/{$.group}", "group"),
             ("{message}", ""),
-            ("{$['a:b']}", ""),
+            ("{$['a b:c']}", ""),
         ] {
             let rule: EventRule = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!((rule.kind, rule.to_string().as_str()), (kind, text));

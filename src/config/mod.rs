@@ -40,8 +40,8 @@ pub mod template;
 mod units;
 
 pub use error::{ConfigErrors, Warning};
-pub use resolve::Overrides;
 use event::Bridge;
+pub use resolve::Overrides;
 use template::{NameRule, Template};
 
 /// A whole, valid configuration.

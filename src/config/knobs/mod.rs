@@ -156,7 +156,8 @@ impl Section {
 }
 
 /// All tables, in the order of the reference.
-pub static SECTIONS: &[&Section] = &[&TOP, &ORIGIN, &STORE, &ADMIN, &LIMITS, &LOG, &CLASS, &ROUTE, &BRIDGE];
+pub static SECTIONS: &[&Section] =
+    &[&TOP, &ORIGIN, &STORE, &ADMIN, &LIMITS, &LOG, &CLASS, &ROUTE, &BRIDGE];
 
 /// Keys outside of any table.
 pub static TOP: Section = Section { name: "", shape: Shape::Top, says: "", knobs: &[TOP_KNOBS] };

@@ -47,8 +47,7 @@ fn bridge(table: &Table, store: &Table, out: &mut Findings) -> Option<Bridge> {
 fn check_absences(table: &Table, store: &Table, out: &mut Findings) {
     let at = || table.at.clone().unwrap_or_default();
     if table.given("channel").is_none() {
-        let mistake =
-            Mistake::at(at(), "a bridge without a channel", "expected `channel` below");
+        let mistake = Mistake::at(at(), "a bridge without a channel", "expected `channel` below");
         out.absence(mistake.help("write channel = \"products.*\""));
     }
     match table.given("names") {
@@ -56,7 +55,9 @@ fn check_absences(table: &Table, store: &Table, out: &mut Findings) {
             let mistake = Mistake::at(at(), "a bridge without names", "expected `names` below");
             out.absence(mistake.help("write names = [\"tag:product:{$.id}\"]"));
         }
-        Some(entry) if table.get::<Vec<(EventRule, Span)>>("names").is_some_and(|n| n.is_empty()) => {
+        Some(entry)
+            if table.get::<Vec<(EventRule, Span)>>("names").is_some_and(|n| n.is_empty()) =>
+        {
             // Names that cannot be read were reported, and leave an empty list behind.
             let said = out.is_about(&entry.span);
             if !said {
@@ -75,7 +76,13 @@ fn check_absences(table: &Table, store: &Table, out: &mut Findings) {
 }
 
 /// Every hole must be one that a message on this channel can fill.
-fn check_holes(rule: &EventRule, span: &Span, channel: &Channel, table: &Table, out: &mut Findings) {
+fn check_holes(
+    rule: &EventRule,
+    span: &Span,
+    channel: &Channel,
+    table: &Table,
+    out: &mut Findings,
+) {
     let stars = channel.stars();
     for name in rule.template.captures() {
         let number = name.parse::<usize>().ok();

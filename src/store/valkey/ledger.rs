@@ -12,7 +12,7 @@
 //! | append | its own | appends what is due; what failed goes first when Valkey is back, and the lease is not renewed before |
 //!
 //! A *life* of the stream is the epoch of the server (`run_id:master_replid`) and the fence that
-//! opened it. The two scripts (`look.lua`, `append.lua`) see to it that every life begins with a
+//! opened it. Two scripts (`look.lua`, `append.lua`) see to it that every life begins with a
 //! fence above everything issued or handed out in the one before.
 
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use crate::store::ledger::{BadUrl, Settings, Shared};
 
 mod append;
 mod connection;
+mod foreign;
 mod reply;
 mod tail;
 

@@ -13,6 +13,7 @@ use redis::Value;
 use tokio::time::Instant;
 
 use super::connection::{Link, Trouble, Wire};
+use super::foreign::Foreign;
 use super::reply::{Look, Page};
 use super::{FIRST_PAUSE, Keys, LEAD, longer, millis};
 use crate::clock;
@@ -47,6 +48,7 @@ pub(super) struct Tail {
     /// There was more to read than one answer holds, or nobody knows: look again when caught up,
     /// for what was trimmed in front of us meanwhile.
     behind: bool,
+    foreign: Foreign,
     pause: Duration,
 }
 
@@ -65,6 +67,7 @@ impl Tail {
             read: Position::ZERO,
             checked: Position::ZERO,
             behind: true,
+            foreign: Foreign::default(),
             pause: FIRST_PAUSE,
         }
     }
@@ -99,6 +102,7 @@ impl Tail {
                 self.behind &= !caught_up;
                 let other = self.look(&mut wire, &script).await?;
                 self.behind |= other;
+                self.foreign.settle(&mut wire, &self.link, &self.keys, &self.settings).await?;
             }
             if caught_up && !self.behind {
                 self.shared.heard(sent);
@@ -154,8 +158,8 @@ impl Tail {
         let page = Page::read(&reply)?;
         if page.malformed > 0 {
             self.shared.counters.malformed(page.malformed);
-            tracing::warn!(count = page.malformed, "names in the ledger that cannot be read");
         }
+        self.foreign.look_at(&page);
         if let (Some(last), Some(record)) = (page.last, page.records.last()) {
             self.shared.apply(&page.records);
             (self.last, self.read) = (last, record.position);

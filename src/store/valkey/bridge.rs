@@ -1,0 +1,132 @@
+//! A subscription: connect → subscribe, and wait until that is confirmed → listen, while a PING
+//! every second asks whether there is anybody on the other side.
+//!
+//! A connection that says nothing at all looks like a channel on which nothing is sent. So a PING
+//! that stays unanswered ends it, and the next one begins with what its bridge invalidates for a
+//! gap.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use redis::aio::{PubSub, PubSubSink, PubSubStream};
+use redis::{RedisError, Value};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::connection;
+use crate::config::Secret;
+use crate::config::event::Channel;
+use crate::store::bridge::Ear;
+
+/// To open a connection and say hello on it; and to have a subscription confirmed.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two PINGs.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long a PING may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The first pause before connecting again, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why nobody listens.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("no answer within {0:?}")]
+    Silent(Duration),
+    #[error("{0}")]
+    Failed(#[from] RedisError),
+    #[error("the URL cannot be used: {0}")]
+    Url(String),
+    #[error("the connection was closed")]
+    Closed,
+}
+
+/// Listens until it is stopped.
+pub(in crate::store) async fn run(mut ear: Ear, url: Secret, stop: CancellationToken) {
+    let (mut pause, mut complained) = (FIRST_PAUSE, false);
+    while !stop.is_cancelled() {
+        let since = Instant::now();
+        let mut stood = false;
+        let ended = tokio::select! {
+            () = stop.cancelled() => None,
+            Err(trouble) = follow(&mut ear, &url, &mut stood) => Some(trouble),
+        };
+        // What was heard is not lost with the connection.
+        ear.pass_on();
+        let Some(trouble) = ended else { return };
+        if stood || !complained {
+            let channel = &*ear.bridge().channel.text;
+            tracing::warn!(channel, %trouble, "a bridge hears nothing; what is sent now is lost");
+        }
+        complained = true;
+        // A server that hangs up at once is not asked again at once: each time costs a gap.
+        if stood && since.elapsed() > LONGEST_PAUSE {
+            pause = FIRST_PAUSE;
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sleep(pause) => {}
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// One connection, from its beginning to its end.
+async fn follow(ear: &mut Ear, url: &Secret, stood: &mut bool) -> Result<Infallible, Trouble> {
+    let (mut sink, mut stream) = connect(url).await?.split();
+    subscribe(&mut sink, &ear.bridge().channel).await?;
+    *stood = true;
+    // What comes from here on waits in the stream: the gap is closed before the first message.
+    let _standing = ear.begins();
+    tracing::info!(channel = &*ear.bridge().channel.text, "a bridge listens");
+    tokio::select! {
+        never = watch_over(&mut sink) => never,
+        never = listen(ear, &mut stream) => never,
+    }
+}
+
+/// A connection for a subscription and nothing else.
+async fn connect(url: &Secret) -> Result<PubSub, Trouble> {
+    let client = connection::client(url.reveal()).map_err(Trouble::Url)?;
+    within(CONNECT_TIMEOUT, client.get_async_pubsub()).await
+}
+
+/// Returns once the server has confirmed it.
+async fn subscribe(sink: &mut PubSubSink, channel: &Channel) -> Result<(), Trouble> {
+    if channel.is_pattern() {
+        within(CONNECT_TIMEOUT, sink.psubscribe(&*channel.text)).await
+    } else {
+        within(CONNECT_TIMEOUT, sink.subscribe(&*channel.text)).await
+    }
+}
+
+async fn watch_over(sink: &mut PubSubSink) -> Result<Infallible, Trouble> {
+    loop {
+        sleep(HEARTBEAT).await;
+        within(PATIENCE, sink.ping::<Value>()).await?;
+    }
+}
+
+async fn listen(ear: &mut Ear, stream: &mut PubSubStream) -> Result<Infallible, Trouble> {
+    loop {
+        let due = ear.due();
+        tokio::select! {
+            // What is due goes out, however many more messages are there.
+            biased;
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => ear.pass_on(),
+            message = stream.next() => {
+                let message = message.ok_or(Trouble::Closed)?;
+                let channel: Vec<u8> = message.get_channel()?;
+                ear.hears(&channel, message.get_payload_bytes());
+            }
+        }
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    asking: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, Trouble> {
+    Ok(timeout(limit, asking).await.map_err(|_| Trouble::Silent(limit))??)
+}
