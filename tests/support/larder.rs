@@ -68,6 +68,12 @@ impl Setup {
         self
     }
 
+    /// A bridge with these keys.
+    pub(crate) fn bridge(mut self, keys: &str) -> Self {
+        self.rest.push_str(&format!("[[bridge]]\n{keys}\n"));
+        self
+    }
+
     fn keys(mut self, table: &str, keys: &str) -> Self {
         if let Some((_, text)) = self.tables.iter_mut().find(|(name, _)| *name == table) {
             text.push_str(keys);
