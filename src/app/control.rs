@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -83,18 +83,9 @@ impl Switchboard {
 
     /// Begins to listen to what is configured.
     pub(super) fn listen(self: &Arc<Self>) {
-        let this = Arc::downgrade(self);
         let bridges = self.bridges.get_or_init(|| {
-            let ledger = self.means().ledger.clone();
-            let that = this.clone();
-            let door = Door {
-                canonical: Box::new(move |place| this.upgrade()?.canonical(place)),
-                at_our_door: Box::new(move |name| match that.upgrade() {
-                    Some(switchboard) => switchboard.at_our_door(name),
-                    None => name,
-                }),
-            };
-            Bridges::new(ledger, self.started.store.valkey.clone(), door)
+            let (ledger, url) = (self.means().ledger.clone(), self.started.store.valkey.clone());
+            Bridges::new(ledger, url, Arc::new(Entrance(Arc::downgrade(self))))
         });
         bridges.set(&self.config.load().bridges);
     }
@@ -226,6 +217,22 @@ impl Switchboard {
         self.config.store(Arc::new(Config { listen: running.listen, ..config }));
         tracing::info!(routes, "configuration reloaded");
         Ok(json!({ "reloaded": true, "routes": routes, "needs_restart": fixed }))
+    }
+}
+
+/// What bridges know of us; they do not keep us alive.
+struct Entrance(Weak<Switchboard>);
+
+impl Door for Entrance {
+    fn canonical(&self, place: &str) -> Option<String> {
+        self.0.upgrade()?.canonical(place)
+    }
+
+    fn at_our_door(&self, name: Name) -> Name {
+        match self.0.upgrade() {
+            Some(switchboard) => switchboard.at_our_door(name),
+            None => name,
+        }
     }
 }
 

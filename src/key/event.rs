@@ -301,7 +301,8 @@ mod tests {
         use EventFault::{NotJson, NotText, TooLarge};
         let unfilled = |hole: &str| EventFault::Unfilled(hole.into());
         let large = vec![b'1'; MAX_MESSAGE + 1];
-        let rows: &[(&[&str], &[u8], &[&str], EventFault)] = &[
+        type Row<'r> = (&'r [&'r str], &'r [u8], &'r [&'r str], EventFault);
+        let rows: &[Row<'_>] = &[
             (&["tag:{$.id}", "all"], b"{}", &["all"], unfilled("{$.id}")),
             (&["tag:{$.id}"], b"[]", &[], unfilled("{$.id}")),
             (&["tag:{$.id}"], br#"{"id": null}"#, &[], unfilled("{$.id}")),

@@ -42,11 +42,11 @@ const FULL: usize = event::MAX_NAMES;
 const LONGEST_FAULT: usize = 200;
 
 /// What whoever knows the routes makes of names from outside, as of those of a purge.
-pub struct Door {
+pub trait Door: Send + Sync {
     /// `//host/path?query` with the query canonical, as [`crate::key::purge::name`] wants it.
-    pub canonical: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
-    /// A place without our own listener's port: it is in no entry's place.
-    pub at_our_door: Box<dyn Fn(Name) -> Name + Send + Sync>,
+    fn canonical(&self, place: &str) -> Option<String>;
+    /// The same name without our own listener's port: it is in no entry's place.
+    fn at_our_door(&self, name: Name) -> Name;
 }
 
 /// The bridges of this process.
@@ -54,7 +54,7 @@ pub struct Bridges {
     ledger: LedgerHandle,
     /// Where the channels are of those that do not say so.
     url: Option<Secret>,
-    door: Arc<Door>,
+    door: Arc<dyn Door>,
     running: Mutex<Vec<Running>>,
     tasks: TaskTracker,
 }
@@ -94,9 +94,9 @@ struct Meter {
 
 impl Bridges {
     /// None yet. `url` is where the channels are of bridges that do not say so.
-    pub fn new(ledger: LedgerHandle, url: Option<Secret>, door: Door) -> Self {
+    pub fn new(ledger: LedgerHandle, url: Option<Secret>, door: Arc<dyn Door>) -> Self {
         let (running, tasks) = (Mutex::default(), TaskTracker::new());
-        Self { ledger, url, door: Arc::new(door), running, tasks }
+        Self { ledger, url, door, running, tasks }
     }
 
     /// Runs these from now on, and no others. Those that run already are left alone: they miss
@@ -172,7 +172,7 @@ impl fmt::Debug for Bridges {
 pub(super) struct Ear {
     bridge: Arc<Bridge>,
     ledger: LedgerHandle,
-    door: Arc<Door>,
+    door: Arc<dyn Door>,
     meter: Arc<Meter>,
     pending: Vec<Name>,
     seen: HashSet<Name>,
@@ -194,7 +194,7 @@ impl Ear {
     pub(super) fn begins(&mut self) -> Standing {
         self.meter.gaps.fetch_add(1, Relaxed);
         self.meter.connected.fetch_add(1, Relaxed);
-        let reading = event::of_gap(&self.bridge, |place| (self.door.canonical)(place));
+        let reading = event::of_gap(&self.bridge, |place| self.door.canonical(place));
         self.take(reading);
         self.pass_on();
         Standing(Arc::clone(&self.meter))
@@ -204,7 +204,7 @@ impl Ear {
     pub(super) fn hears(&mut self, channel: &[u8], payload: &[u8]) {
         self.meter.messages.fetch_add(1, Relaxed);
         let channel = String::from_utf8_lossy(channel);
-        let canonical = |place: &str| (self.door.canonical)(place);
+        let canonical = |place: &str| self.door.canonical(place);
         let reading = event::read(&self.bridge, &channel, payload, canonical);
         if reading.fault.is_some() {
             self.meter.malformed.fetch_add(1, Relaxed);
@@ -237,7 +237,7 @@ impl Ear {
 
     fn take(&mut self, reading: Reading) {
         for name in reading.names {
-            let name = (self.door.at_our_door)(name);
+            let name = self.door.at_our_door(name);
             if !self.seen.contains(&name) {
                 self.seen.insert(name.clone());
                 self.pending.push(name);
@@ -281,10 +281,15 @@ mod tests {
         Arc::new(Bridge { channel, names, soft: false, on_gap, url: None })
     }
 
-    fn door() -> Door {
-        Door {
-            canonical: Box::new(|place| Some(place.to_owned())),
-            at_our_door: Box::new(|name| name),
+    struct Open;
+
+    impl Door for Open {
+        fn canonical(&self, place: &str) -> Option<String> {
+            Some(place.to_owned())
+        }
+
+        fn at_our_door(&self, name: Name) -> Name {
+            name
         }
     }
 
@@ -293,7 +298,7 @@ mod tests {
         let ear = Ear {
             bridge: bridge("a"),
             ledger: ledger.clone(),
-            door: Arc::new(door()),
+            door: Arc::new(Open),
             meter: Arc::clone(&meter),
             pending: Vec::new(),
             seen: HashSet::new(),
@@ -367,7 +372,7 @@ mod tests {
         let ledger = LedgerHandle::embedded(100);
         // Nobody listens there; it is tried again and again.
         let url = Some(Secret::new("valkey://127.0.0.1:1"));
-        let bridges = Bridges::new(ledger, url, door());
+        let bridges = Bridges::new(ledger, url, Arc::new(Open));
         bridges.set(&[bridge("a"), bridge("b")]);
         let meter = |at: usize| Arc::clone(&bridges.running.lock().unwrap()[at].meter);
         let (a, b) = (meter(0), meter(1));

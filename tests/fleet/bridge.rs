@@ -1,8 +1,9 @@
 //! Does every process obey what is published on a channel, and what if it could not be heard?
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::{Connection, Pipeline};
+use tokio::time::Instant;
 
 use crate::Fleet;
 use crate::support::larder::{Larder, Setup};
@@ -31,7 +32,7 @@ async fn until_listening(larder: &Larder, bridges: f64) {
 async fn stocked(bridges: &[&str], products: usize) -> Fleet {
     let fleet = Fleet::set_up(2, |setup| {
         let setup = setup.route("/products/{id}", PRODUCTS);
-        bridges.iter().fold(setup, |setup, keys| setup.bridge(keys))
+        bridges.iter().fold(setup, |setup, keys| setup.one_more("bridge", keys))
     })
     .await;
     for larder in &fleet.larders {
@@ -60,8 +61,10 @@ impl Fleet {
     /// No process serves it without asking the origin, soon.
     async fn until_gone(&self, path: &str) {
         for larder in &self.larders {
-            within(SOON, &format!("{path} is gone"), async || larder.verdict(path).await != "serve")
-                .await;
+            within(SOON, &format!("{path} is gone"), async || {
+                larder.verdict(path).await != "serve"
+            })
+            .await;
         }
     }
 
@@ -106,7 +109,9 @@ async fn what_is_published_is_obeyed_by_every_process() {
 #[tokio::test(flavor = "multi_thread")]
 async fn urls_of_messages_are_made_canonical() {
     let bridge = "channel = \"urls\"\nnames = [\"url:{message}\"]\non_gap = []";
-    let fleet = Fleet::set_up(2, |s| s.route("/{*rest}", PRODUCTS_ANYWHERE).bridge(bridge)).await;
+    let fleet =
+        Fleet::set_up(2, |s| s.route("/{*rest}", PRODUCTS_ANYWHERE).one_more("bridge", bridge))
+            .await;
     fleet.origin.on("/search").answers(|asked| ok(asked.before.to_string()));
     for of in 0..2 {
         until_listening(&fleet.larders[of], 1.0).await;
@@ -215,7 +220,7 @@ async fn a_process_that_begins_to_listen_trusts_nothing_from_before() {
     let setup = Setup::before(&fleet.origin.url())
         .store(&url)
         .route("/products/{id}", PRODUCTS)
-        .bridge(&format!("{BRIDGE}on_gap = [\"tag:product:1\"]"));
+        .one_more("bridge", &format!("{BRIDGE}on_gap = [\"tag:product:1\"]"));
     fleet.larders = vec![setup.start().await];
     fleet.until_connected().await;
     until_listening(&fleet.larders[0], 1.0).await;
@@ -254,7 +259,8 @@ async fn a_server_that_says_nothing_at_all_is_noticed() {
 async fn without_a_store_of_its_own_a_process_listens_too() {
     let (origin, channels) = (Origin::start(), Valkey::start());
     let keys = format!("{BRIDGE}on_gap = []\nurl = \"{}\"", channels.url());
-    let setup = Setup::before(&origin.url()).route("/products/{id}", PRODUCTS).bridge(&keys);
+    let setup =
+        Setup::before(&origin.url()).route("/products/{id}", PRODUCTS).one_more("bridge", &keys);
     let larder = setup.start().await;
     until_listening(&larder, 1.0).await;
     origin.on("/products/7").answers(|asked| ok(asked.before.to_string()));

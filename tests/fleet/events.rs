@@ -264,7 +264,8 @@ async fn the_bridge_of_the_page_does_what_it_says() {
 
     let bridge = text.split_once("[[bridge]]\n").unwrap().1;
     let fleet =
-        Fleet::set_up(2, |setup| setup.route("/products/{id}", ROUTE).bridge(bridge)).await;
+        Fleet::set_up(2, |setup| setup.route("/products/{id}", ROUTE).one_more("bridge", bridge))
+            .await;
     fleet.origin.on("/products/7").replies(ok("x"));
     for larder in &fleet.larders {
         within(SOON * 5, "it listens", async || {
