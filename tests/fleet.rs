@@ -9,6 +9,7 @@
 //! | `bridge.rs` | does every process obey what is published on a channel, and what if it could not be heard? |
 //! | `events.rs` | does every process obey what backends append themselves, by the very commands of `docs/events.md`? |
 //! | `purge.rs` | does every process see what was purged through another? |
+//! | `intent.rs` | what if the process dies that carries out a write? |
 //! | `lease.rs` | what if the process that fetches for all dies? |
 //! | `fence.rs` | what if Valkey comes back with less than it had? |
 //! | `outage.rs` | what if Valkey is absent, killed, frozen, flushed or damaged? |
@@ -29,6 +30,8 @@ mod collapse;
 mod events;
 #[path = "fleet/fence.rs"]
 mod fence;
+#[path = "fleet/intent.rs"]
+mod intent;
 #[path = "fleet/lease.rs"]
 mod lease;
 #[path = "fleet/outage.rs"]
