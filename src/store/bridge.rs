@@ -143,9 +143,13 @@ impl Bridges {
         seen
     }
 
-    /// `None` if nobody says where the channel is, which the configuration does not allow.
+    /// `None` if its channel is in a store that was configured after the start.
     fn start(&self, bridge: Arc<Bridge>, meter: Arc<Meter>) -> Option<Running> {
-        let url = bridge.url.clone().or_else(|| self.url.clone())?;
+        let Some(url) = bridge.url.clone().or_else(|| self.url.clone()) else {
+            let channel = &*bridge.channel.text;
+            tracing::warn!(channel, "a bridge needs a restart: there was no store.valkey before");
+            return None;
+        };
         let stop = CancellationToken::new();
         let ear = Ear {
             bridge: Arc::clone(&bridge),
