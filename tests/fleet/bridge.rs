@@ -1,5 +1,7 @@
 //! Does every process obey what is published on a channel, and what if it could not be heard?
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use redis::{Connection, Pipeline};
@@ -253,6 +255,61 @@ async fn a_server_that_says_nothing_at_all_is_noticed() {
         eventually("it is heard again", async || counted(larder).await[3..] == [2.0, 1.0]).await;
     }
     fleet.until_gone("/products/0").await;
+}
+
+/// A server that sends this many messages after a subscription, five a second, and never answers a
+/// PING. Its URL.
+fn busy_server(messages: usize) -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("valkey://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || serve_busily(&stream, messages));
+        }
+    });
+    url
+}
+
+fn serve_busily(mut stream: &TcpStream, messages: usize) -> Option<()> {
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    loop {
+        let words: usize = lines.next()?.strip_prefix('*')?.parse().ok()?;
+        let mut command = Vec::new();
+        for _ in 0..words {
+            lines.next()?;
+            command.push(lines.next()?);
+        }
+        match &*command[0] {
+            "CLIENT" => stream.write_all(b"+OK\r\n").ok()?,
+            "SUBSCRIBE" => {
+                stream.write_all(b"*3\r\n$9\r\nsubscribe\r\n$4\r\nbusy\r\n:1\r\n").ok()?;
+                let mut stream = stream.try_clone().ok()?;
+                std::thread::spawn(move || {
+                    for _ in 0..messages {
+                        std::thread::sleep(Duration::from_millis(200));
+                        let message = b"*3\r\n$7\r\nmessage\r\n$4\r\nbusy\r\n$1\r\n7\r\n";
+                        let _ = stream.write_all(message);
+                    }
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_messages_come_the_answer_to_a_ping_may_be_late() {
+    let (origin, messages) = (Origin::start(), 25);
+    let keys = format!(
+        "channel = \"busy\"\nnames = [\"tag:{{message}}\"]\non_gap = []\nurl = \"{}\"",
+        busy_server(messages)
+    );
+    let setup = Setup::before(&origin.url()).one_more("bridge", &keys);
+    let larder = setup.start().await;
+    // Five seconds of messages, far beyond what a silence is given.
+    eventually("all are heard", async || counted(&larder).await[0] == messages as f64).await;
+    assert_eq!(counted(&larder).await[3..], [1.0, 1.0], "on one connection");
+    eventually("the silence is noticed", async || counted(&larder).await[3] >= 2.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,15 +2,18 @@
 //! every second asks whether there is anybody on the other side.
 //!
 //! A connection that says nothing at all looks like a channel on which nothing is sent. So a PING
-//! that stays unanswered ends it, and the next one begins with what its bridge invalidates for a
-//! gap.
+//! that stays unanswered while no message comes either ends it, and the next one begins with what its
+//! bridge invalidates for a gap. While messages come, the answer may be waiting behind them.
 
 use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use redis::aio::{PubSub, PubSubSink, PubSubStream};
-use redis::{RedisError, Value};
+use redis::{Msg, RedisError, Value};
+use tokio::task::{unconstrained, yield_now};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +26,7 @@ use crate::store::bridge::Ear;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two PINGs.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How long a PING may take.
+/// How long nothing may come while a PING is unanswered.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The first pause before connecting again, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -80,10 +83,13 @@ async fn follow(ear: &mut Ear, url: &Secret, stood: &mut bool) -> Result<Infalli
     // What comes from here on waits in the stream: the gap is closed before the first message.
     let _standing = ear.begins();
     tracing::info!(channel = &*ear.bridge().channel.text, "a bridge listens");
-    tokio::select! {
-        never = watch_over(&mut sink) => never,
-        never = listen(ear, &mut stream) => never,
-    }
+    let heard = AtomicU64::new(0);
+    let ended = tokio::select! {
+        ended = watch_over(&mut sink, &heard) => ended,
+        ended = listen(ear, &mut stream, &heard) => ended,
+    };
+    drain(ear, &mut stream).await;
+    ended
 }
 
 /// A connection for a subscription and nothing else.
@@ -101,14 +107,26 @@ async fn subscribe(sink: &mut PubSubSink, channel: &Channel) -> Result<(), Troub
     }
 }
 
-async fn watch_over(sink: &mut PubSubSink) -> Result<Infallible, Trouble> {
+async fn watch_over(sink: &mut PubSubSink, heard: &AtomicU64) -> Result<Infallible, Trouble> {
     loop {
         sleep(HEARTBEAT).await;
-        within(PATIENCE, sink.ping::<Value>()).await?;
+        let mut ping = pin!(sink.ping::<Value>());
+        loop {
+            let before = heard.load(Relaxed);
+            match within(PATIENCE, ping.as_mut()).await {
+                Ok(_) => break,
+                Err(Trouble::Silent(_)) if heard.load(Relaxed) != before => {}
+                Err(trouble) => return Err(trouble),
+            }
+        }
     }
 }
 
-async fn listen(ear: &mut Ear, stream: &mut PubSubStream) -> Result<Infallible, Trouble> {
+async fn listen(
+    ear: &mut Ear,
+    stream: &mut PubSubStream,
+    heard: &AtomicU64,
+) -> Result<Infallible, Trouble> {
     loop {
         let due = ear.due();
         tokio::select! {
@@ -116,12 +134,31 @@ async fn listen(ear: &mut Ear, stream: &mut PubSubStream) -> Result<Infallible, 
             biased;
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => ear.pass_on(),
             message = stream.next() => {
-                let message = message.ok_or(Trouble::Closed)?;
-                let channel: Vec<u8> = message.get_channel()?;
-                ear.hears(&channel, message.get_payload_bytes());
+                heard.fetch_add(1, Relaxed);
+                hear(ear, &message.ok_or(Trouble::Closed)?)?;
             }
         }
     }
+}
+
+/// What had arrived when the connection ended is not lost with it.
+async fn drain(ear: &mut Ear, stream: &mut PubSubStream) {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        for _ in 0..100 {
+            let Some(Some(message)) = unconstrained(stream.next()).now_or_never() else { return };
+            if hear(ear, &message).is_err() {
+                return;
+            }
+        }
+        yield_now().await;
+    }
+}
+
+fn hear(ear: &mut Ear, message: &Msg) -> Result<(), Trouble> {
+    let channel: Vec<u8> = message.get_channel()?;
+    ear.hears(&channel, message.get_payload_bytes());
+    Ok(())
 }
 
 async fn within<T>(
