@@ -9,6 +9,7 @@
 //! | `bridge.rs` | does every process obey what is published on a channel, and what if it could not be heard? |
 //! | `events.rs` | does every process obey what backends append themselves, by the very commands of `docs/events.md`? |
 //! | `purge.rs` | does every process see what was purged through another? |
+//! | `strict.rs` | does a strict route ever show what came before an acknowledged write? |
 //! | `intent.rs` | what if the process dies that carries out a write? |
 //! | `lease.rs` | what if the process that fetches for all dies? |
 //! | `fence.rs` | what if Valkey comes back with less than it had? |
@@ -42,6 +43,8 @@ mod parts;
 mod purge;
 #[path = "fleet/represent.rs"]
 mod represent;
+#[path = "fleet/strict.rs"]
+mod strict;
 #[path = "fleet/write.rs"]
 mod write;
 

@@ -84,8 +84,8 @@ impl Switchboard {
     /// Begins to listen to what is configured.
     pub(super) fn listen(self: &Arc<Self>) {
         let bridges = self.bridges.get_or_init(|| {
-            let (ledger, url) = (self.means().ledger.clone(), self.started.store.valkey.clone());
-            Bridges::new(ledger, url, Arc::new(Entrance(Arc::downgrade(self))))
+            let (ledger, valkey) = (self.means().ledger.clone(), self.started.store.valkey.clone());
+            Bridges::new(ledger, valkey, Arc::new(Entrance(Arc::downgrade(self))))
         });
         bridges.set(&self.config.load().bridges);
     }

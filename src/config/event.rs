@@ -11,7 +11,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::Secret;
+use super::Valkey;
 use super::template::{JsonStep, Malformed, NameKind, Part, Template, check_namespace_form};
 
 /// What arrives on a channel, and what it invalidates.
@@ -26,7 +26,7 @@ pub struct Bridge {
     /// What is invalidated when messages may have been missed. None of these has a hole.
     pub on_gap: Vec<EventRule>,
     /// Where the channel is; `None`: in `store.valkey`, which is then given.
-    pub url: Option<Secret>,
+    pub valkey: Option<Valkey>,
 }
 
 /// A channel, or a pattern of channels as PSUBSCRIBE takes it.

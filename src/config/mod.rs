@@ -10,6 +10,7 @@
 //! | `resolve` | classes into routes, contradictions, [`Config::load`] |
 //! | [`error`] | all mistakes at once, with file, line and caret |
 //! | [`event`] | what a message of pub/sub invalidates |
+//! | [`valkey`] | the URL of Valkey, and what else leads to it |
 //! | [`template`], `json_path`, [`hosts`], `pattern` | the small languages inside values |
 //! | [`matcher`], [`captures`] | which route a request is for, and what its path captured |
 //! | [`schema`], [`reference`](mod@reference) | JSON Schema and `proxy.toml`, made from the knobs |
@@ -38,11 +39,13 @@ mod suggest;
 mod table;
 pub mod template;
 mod units;
+pub mod valkey;
 
 pub use error::{ConfigErrors, Warning};
 use event::Bridge;
 pub use resolve::Overrides;
 use template::{NameRule, Template};
+pub use valkey::Valkey;
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug)]
@@ -116,8 +119,8 @@ pub enum HostPolicy {
 /// Where entries are kept.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// URL of Valkey; `None` keeps everything in this process.
-    pub valkey: Option<Secret>,
+    /// How Valkey is reached; `None` keeps everything in this process.
+    pub valkey: Option<Valkey>,
     /// Bytes of entries kept in this process; 0 keeps none (and needs `valkey`).
     pub memory: u64,
     /// First part of every key in Valkey.

@@ -248,7 +248,7 @@ mod tests {
             names: rules(names),
             soft: false,
             on_gap: rules(&["namespace:catalog", "all"]),
-            url: None,
+            valkey: None,
         }
     }
 

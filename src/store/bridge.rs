@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use super::ledger::LedgerHandle;
 use super::throttle::Throttle;
 use super::valkey;
-use crate::config::Secret;
+use crate::config::Valkey;
 use crate::config::event::Bridge;
 use crate::key::event::{self, Reading};
 use crate::ledger::name::Name;
@@ -53,7 +53,7 @@ pub trait Door: Send + Sync {
 pub struct Bridges {
     ledger: LedgerHandle,
     /// Where the channels are of those that do not say so.
-    url: Option<Secret>,
+    valkey: Option<Valkey>,
     door: Arc<dyn Door>,
     running: Mutex<Vec<Running>>,
     tasks: TaskTracker,
@@ -93,10 +93,10 @@ struct Meter {
 }
 
 impl Bridges {
-    /// None yet. `url` is where the channels are of bridges that do not say so.
-    pub fn new(ledger: LedgerHandle, url: Option<Secret>, door: Arc<dyn Door>) -> Self {
+    /// None yet. `valkey` is where the channels are of bridges that do not say so.
+    pub fn new(ledger: LedgerHandle, valkey: Option<Valkey>, door: Arc<dyn Door>) -> Self {
         let (running, tasks) = (Mutex::default(), TaskTracker::new());
-        Self { ledger, url, door, running, tasks }
+        Self { ledger, valkey, door, running, tasks }
     }
 
     /// Runs these from now on, and no others. Those that run already are left alone: they miss
@@ -145,7 +145,7 @@ impl Bridges {
 
     /// `None` if its channel is in a store that was configured after the start.
     fn start(&self, bridge: Arc<Bridge>, meter: Arc<Meter>) -> Option<Running> {
-        let Some(url) = bridge.url.clone().or_else(|| self.url.clone()) else {
+        let Some(at) = bridge.valkey.clone().or_else(|| self.valkey.clone()) else {
             let channel = &*bridge.channel.text;
             tracing::warn!(channel, "a bridge needs a restart: there was no store.valkey before");
             return None;
@@ -161,7 +161,7 @@ impl Bridges {
             due: Instant::now(),
             complaints: Throttle::default(),
         };
-        self.tasks.spawn(valkey::bridge::run(ear, url, stop.clone()));
+        self.tasks.spawn(valkey::bridge::run(ear, at, stop.clone()));
         Some(Running { bridge, meter, _stop: stop.drop_guard() })
     }
 }
@@ -282,7 +282,7 @@ mod tests {
         let names = vec!["tag:{$.id}".parse().unwrap()];
         let on_gap = vec!["namespace:catalog".parse().unwrap()];
         let channel = channel.parse().unwrap();
-        Arc::new(Bridge { channel, names, soft: false, on_gap, url: None })
+        Arc::new(Bridge { channel, names, soft: false, on_gap, valkey: None })
     }
 
     struct Open;
@@ -375,8 +375,8 @@ mod tests {
     async fn a_bridge_that_stays_the_same_is_left_alone() {
         let ledger = LedgerHandle::embedded(100);
         // Nobody listens there; it is tried again and again.
-        let url = Some(Secret::new("valkey://127.0.0.1:1"));
-        let bridges = Bridges::new(ledger, url, Arc::new(Open));
+        let nowhere = "valkey://127.0.0.1:1".parse().ok();
+        let bridges = Bridges::new(ledger, nowhere, Arc::new(Open));
         bridges.set(&[bridge("a"), bridge("b")]);
         let meter = |at: usize| Arc::clone(&bridges.running.lock().unwrap()[at].meter);
         let (a, b) = (meter(0), meter(1));

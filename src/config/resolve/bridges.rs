@@ -6,6 +6,7 @@ use super::super::error::{Findings, Mistake, Span};
 use super::super::event::{Bridge, Channel, EventRule};
 use super::super::suggest::did_you_mean;
 use super::super::table::Table;
+use super::super::valkey::{Valkey, ValkeyUrl};
 
 /// The bridges in the order of the file.
 pub(super) fn resolve(tables: &[Table], store: &Table, out: &mut Findings) -> Vec<Arc<Bridge>> {
@@ -40,7 +41,7 @@ fn bridge(table: &Table, store: &Table, out: &mut Findings) -> Option<Bridge> {
         names: names.into_iter().map(|(rule, _)| rule).collect(),
         soft: table.get::<&'static str>("mode") == Some("soft"),
         on_gap: on_gap.into_iter().map(|(rule, _)| rule).collect(),
-        url: table.get("url"),
+        valkey: table.get::<ValkeyUrl>("url").map(Valkey::from),
     })
 }
 

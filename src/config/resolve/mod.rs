@@ -12,6 +12,7 @@ use super::{Admin, Config, Durability, HostPolicy, Limits, Log, Origin, OriginUr
 
 mod bridges;
 mod routes;
+mod valkey;
 
 /// What the command line says; it wins over the file.
 #[derive(Clone, Debug, Default)]
@@ -156,7 +157,7 @@ fn refuse_loop(listen: SocketAddr, origin: &Origin, table: &Table, out: &mut Fin
 
 fn store(table: &Table, out: &mut Findings) -> Store {
     let store = Store {
-        valkey: table.get("valkey"),
+        valkey: valkey::valkey(table, out),
         memory: table.get_or_default("memory"),
         prefix: table.get("prefix").unwrap_or_else(|| "larder".into()),
         timeout: table.get_or_default("timeout"),

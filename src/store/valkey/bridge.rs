@@ -11,14 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
-use redis::aio::{PubSub, PubSubSink, PubSubStream};
+use redis::aio::{PubSubSink, PubSubStream};
 use redis::{Msg, RedisError, Value};
 use tokio::task::{unconstrained, yield_now};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::connection;
-use crate::config::Secret;
+use super::endpoint::Endpoint;
+use crate::config::Valkey;
 use crate::config::event::Channel;
 use crate::store::bridge::Ear;
 
@@ -39,21 +39,27 @@ enum Trouble {
     Silent(Duration),
     #[error("{0}")]
     Failed(#[from] RedisError),
-    #[error("the URL cannot be used: {0}")]
-    Url(String),
     #[error("the connection was closed")]
     Closed,
 }
 
 /// Listens until it is stopped.
-pub(in crate::store) async fn run(mut ear: Ear, url: Secret, stop: CancellationToken) {
+pub(in crate::store) async fn run(mut ear: Ear, valkey: Valkey, stop: CancellationToken) {
+    let endpoint = match Endpoint::new(&valkey) {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            let channel = &*ear.bridge().channel.text;
+            tracing::error!(channel, %error, "a bridge cannot listen");
+            return;
+        }
+    };
     let (mut pause, mut complained) = (FIRST_PAUSE, false);
     while !stop.is_cancelled() {
         let since = Instant::now();
         let mut stood = false;
         let ended = tokio::select! {
             () = stop.cancelled() => None,
-            Err(trouble) = follow(&mut ear, &url, &mut stood) => Some(trouble),
+            Err(trouble) = follow(&mut ear, &endpoint, &mut stood) => Some(trouble),
         };
         // What was heard is not lost with the connection.
         ear.pass_on();
@@ -69,15 +75,19 @@ pub(in crate::store) async fn run(mut ear: Ear, url: Secret, stop: CancellationT
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = sleep(pause) => {}
+            () = endpoint.rest(pause) => {}
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
 /// One connection, from its beginning to its end.
-async fn follow(ear: &mut Ear, url: &Secret, stood: &mut bool) -> Result<Infallible, Trouble> {
-    let (mut sink, mut stream) = connect(url).await?.split();
+async fn follow(
+    ear: &mut Ear,
+    endpoint: &Endpoint,
+    stood: &mut bool,
+) -> Result<Infallible, Trouble> {
+    let (mut sink, mut stream) = within(CONNECT_TIMEOUT, endpoint.subscriber()).await?.split();
     subscribe(&mut sink, &ear.bridge().channel).await?;
     *stood = true;
     // What comes from here on waits in the stream: the gap is closed before the first message.
@@ -90,12 +100,6 @@ async fn follow(ear: &mut Ear, url: &Secret, stood: &mut bool) -> Result<Infalli
     };
     drain(ear, &mut stream).await;
     ended
-}
-
-/// A connection for a subscription and nothing else.
-async fn connect(url: &Secret) -> Result<PubSub, Trouble> {
-    let client = connection::client(url.reveal()).map_err(Trouble::Url)?;
-    within(CONNECT_TIMEOUT, client.get_async_pubsub()).await
 }
 
 /// Returns once the server has confirmed it.
