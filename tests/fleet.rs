@@ -6,6 +6,8 @@
 //! | `write.rs` | does every process see what was written through another? |
 //! | `parts.rs` | do processes put together what each has of a whole? |
 //! | `represent.rs` | does every process see what the answer to a write put into the store, and when it goes? |
+//! | `bridge.rs` | does every process obey what is published on a channel, and what if it could not be heard? |
+//! | `events.rs` | does every process obey what backends append themselves, by the very commands of `docs/events.md`? |
 //! | `purge.rs` | does every process see what was purged through another? |
 //! | `strict.rs` | does a strict route ever show what came before an acknowledged write? |
 //! | `spread.rs` | does a spread purge reach every entry in its time, and the origin bit by bit? |
@@ -22,10 +24,14 @@ mod support;
 #[path = "support/valkey.rs"]
 mod valkey;
 
+#[path = "fleet/bridge.rs"]
+mod bridge;
 #[path = "fleet/collapse.rs"]
 mod collapse;
 #[path = "fleet/durability.rs"]
 mod durability;
+#[path = "fleet/events.rs"]
+mod events;
 #[path = "fleet/fence.rs"]
 mod fence;
 #[path = "fleet/intent.rs"]

@@ -608,6 +608,34 @@ async fn without_the_replica_that_was_asked_for_nothing_is_durable_and_everythin
     assert!(write(&b, "tag:product:7").await.durable, "no replica was asked");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_of_records_appended_by_hand_outlive_them_too() {
+    let valkey = Valkey::start();
+    let a = valkey.open();
+    soon("reading", a.ready()).await;
+    let add = |fields: &[&str]| valkey.cli(&[&["XADD", STREAM, "*", "n"][..], fields].concat());
+    let old = add(&["namespace:catalog", "n", "namespace:search"]);
+    let last = add(&["namespace:catalog"]);
+    add(&["namespace:soft", "m", "soft"]);
+    assert!(a.wait_for(last.parse().unwrap(), PATIENCE).await);
+    let noted = |namespace| valkey.cli(&["HGET", "larder:{l}:namespaces", namespace]);
+    until("they are noted", || noted("search") == old && noted("catalog") == last).await;
+    assert_eq!(noted("soft"), "", "a soft one makes no version");
+    valkey.cli(&["XTRIM", STREAM, "MAXLEN", "0"]);
+    let b = valkey.open();
+    soon("reading", b.ready()).await;
+    for namespace in ["catalog", "search", "soft"] {
+        assert_eq!(a.version(namespace), b.version(namespace), "{namespace}");
+    }
+    assert_eq!(b.version("catalog").to_string(), last);
+    // What stands there is never gone below, whoever reads an old record again.
+    let newer = write(&b, "namespace:search").await.position.to_string();
+    add(&["tag:x"]);
+    let c = valkey.open();
+    soon("reading", c.ready()).await;
+    assert_eq!((noted("search"), c.version("search").to_string()), (newer.clone(), newer));
+}
+
 /// Prints how long a start takes with a full ledger. `cargo test --test ledger -- --nocapture`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_ledger_is_read_at_the_start() {

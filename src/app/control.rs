@@ -1,8 +1,8 @@
 //! What the admin listener can ask for, answered by the rooms that know.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -23,6 +23,7 @@ use crate::key::query;
 use crate::layers::cache::{Means, explain};
 use crate::ledger::name::Name;
 use crate::ledger::{Cause, Mode as LedgerMode};
+use crate::store::bridge::{BridgeSnapshot, Bridges, Door};
 use crate::store::{Opened, ledger};
 use crate::telemetry::metrics::Metrics;
 
@@ -37,6 +38,8 @@ pub struct Switchboard {
     opened: Opened,
     metrics: Arc<Metrics>,
     reload: Reload,
+    /// Made once there is something to make their names canonical.
+    bridges: OnceLock<Bridges>,
 }
 
 impl Switchboard {
@@ -58,6 +61,7 @@ impl Switchboard {
             opened,
             metrics,
             reload,
+            bridges: OnceLock::new(),
         }
     }
 
@@ -79,6 +83,27 @@ impl Switchboard {
     /// What is counted.
     pub(super) const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Begins to listen to what is configured.
+    pub(super) fn listen(self: &Arc<Self>) {
+        let bridges = self.bridges.get_or_init(|| {
+            let (ledger, valkey) = (self.means().ledger.clone(), self.started.store.valkey.clone());
+            Bridges::new(ledger, valkey, Arc::new(Entrance(Arc::downgrade(self))))
+        });
+        bridges.set(&self.config.load().bridges);
+    }
+
+    /// Listens no more; what was heard is on its way when this returns.
+    pub(super) async fn listen_no_more(&self, patience: Duration) {
+        if let Some(bridges) = self.bridges.get() {
+            bridges.stop(patience).await;
+        }
+    }
+
+    /// What was heard, by channel.
+    pub(super) fn listening(&self) -> Vec<BridgeSnapshot> {
+        self.bridges.get().map_or_else(Vec::new, Bridges::snapshot)
     }
 
     async fn invalidate(
@@ -205,10 +230,29 @@ impl Switchboard {
         let means = Arc::new(self.means().reconfigured(&config));
         (self.reload)(&config, Arc::clone(&means)).map_err(Problem::bad_request)?;
         self.means.store(means);
+        if let Some(bridges) = self.bridges.get() {
+            bridges.set(&config.bridges);
+        }
         let routes = config.routes.len();
         self.config.store(Arc::new(Config { listen: running.listen, ..config }));
         tracing::info!(routes, "configuration reloaded");
         Ok(json!({ "reloaded": true, "routes": routes, "needs_restart": fixed }))
+    }
+}
+
+/// What bridges know of us; they do not keep us alive.
+struct Entrance(Weak<Switchboard>);
+
+impl Door for Entrance {
+    fn canonical(&self, place: &str) -> Option<String> {
+        self.0.upgrade()?.canonical(place)
+    }
+
+    fn at_our_door(&self, name: Name) -> Name {
+        match self.0.upgrade() {
+            Some(switchboard) => switchboard.at_our_door(name),
+            None => name,
+        }
     }
 }
 

@@ -185,6 +185,7 @@ impl App {
             reloader(&current, watch, stack),
         ));
         scrape::plug_in(&switchboard, log.as_ref());
+        switchboard.listen();
         let hangups = control::reload_on_hangup(&switchboard);
 
         let closing = CancellationToken::new();
@@ -200,6 +201,7 @@ impl App {
             told.drain();
         };
         let report = server::serve(listener, current, &config.limits, shutdown).await;
+        switchboard.listen_no_more(SETTLING).await;
         if !switchboard.means().settled(SETTLING).await {
             tracing::warn!("writes were cut off, or invalidations are still owed to the ledger");
         }

@@ -139,6 +139,9 @@ pub enum PurgeError {
     /// Not a group that an entry could belong to.
     #[error("group: expected //host/group, the group in printable ASCII, found {0:?}")]
     Group(String),
+    /// A word that is no kind of name.
+    #[error("{0:?} is no kind of name: expected all, namespace, tag, url, path, prefix or group")]
+    Kind(String),
     /// A hard purge that is spread.
     #[error("spread: a hard purge is immediate; use mode \"soft\"")]
     Spread,
@@ -209,6 +212,30 @@ impl PurgeRequest {
             (Wait::All, Some(timeout)) if timeout > LONGEST_WAIT => Err(PurgeError::LongTimeout),
             (Wait::All, timeout) => Ok(Some(timeout.unwrap_or(WAIT))),
         }
+    }
+}
+
+/// One name by its kind, the word before the colon of [`Name`]'s text, for names that do not come
+/// from an operator and are held to the same rules. `canonicalise` is as for
+/// [`PurgeRequest::names`].
+pub fn name(
+    kind: &str,
+    text: &str,
+    canonicalise: impl Fn(&str) -> Option<String>,
+) -> Result<Name, PurgeError> {
+    match kind {
+        "url" => {
+            let place = url_place(text)?;
+            let canonical = canonicalise(&place).ok_or(PurgeError::Uncacheable(place))?;
+            Ok(Name::Url(canonical.into()))
+        }
+        "path" => Ok(Name::Path(path_place("path", text)?.into())),
+        "prefix" => Ok(Name::Prefix(path_place("prefix", text)?.into())),
+        "tag" => tag("tag", text),
+        "namespace" => namespace_name(text),
+        "group" => group_name(text),
+        "all" if text.is_empty() => Ok(Name::All),
+        other => Err(PurgeError::Kind(other.chars().take(40).collect())),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::ledger::name::Belongs;
 use crate::semantics::stored::StoredResponse;
 use crate::semantics::time::Timestamp;
 
+pub mod bridge;
 pub mod codec;
 #[doc(hidden)]
 pub mod contract;
@@ -24,6 +25,7 @@ pub mod ledger;
 pub mod memory;
 pub mod open;
 pub mod stats;
+mod throttle;
 pub mod tiered;
 pub mod valkey;
 

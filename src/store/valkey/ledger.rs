@@ -30,6 +30,7 @@ use crate::store::ledger::{Settings, Shared};
 
 mod append;
 mod connection;
+mod foreign;
 mod head;
 mod reply;
 mod tail;

@@ -29,6 +29,7 @@ use crate::clock;
 use crate::key::Key;
 
 mod breaker;
+pub(in crate::store) mod bridge;
 mod connection;
 mod dial;
 mod door;

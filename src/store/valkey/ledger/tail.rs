@@ -13,6 +13,7 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::time::Instant;
 
 use super::connection::{Link, Trouble, Wire};
+use super::foreign::Foreign;
 use super::reply::{Look, Page};
 use super::versions::{self, PRUNE, Pruning};
 use super::{FIRST_PAUSE, Keys, LEAD, longer, millis};
@@ -43,6 +44,7 @@ pub(super) struct Tail {
     block: Duration,
     reading: Reading,
     pruning: Pruning,
+    foreign: Foreign,
     /// Somebody may be waiting for this process: it says how far it is before it waits itself.
     awaited: bool,
     pause: Duration,
@@ -60,9 +62,18 @@ impl Tail {
     pub(super) fn new(shared: Arc<Shared>, link: Link, keys: Keys, settings: Settings) -> Self {
         let block =
             (settings.lease / 4).clamp(Duration::from_millis(10), Duration::from_millis(500));
-        let (reading, pruning) = (Reading::default(), Pruning::default());
-        let (awaited, pause) = (false, FIRST_PAUSE);
-        Self { shared, link, keys, settings, block, reading, pruning, awaited, pause }
+        Self {
+            shared,
+            link,
+            keys,
+            settings,
+            block,
+            reading: Reading::default(),
+            pruning: Pruning::default(),
+            foreign: Foreign::default(),
+            awaited: false,
+            pause: FIRST_PAUSE,
+        }
     }
 
     pub(super) async fn run(&mut self) {
@@ -99,6 +110,7 @@ impl Tail {
             if self.reading.must_look(looked.elapsed() >= EVERY) {
                 looked = Instant::now();
                 self.look(&mut open).await?;
+                self.foreign.settle(&mut open.wire, &self.link, &self.keys, &self.settings).await?;
             }
             if self.reading.is_caught_up() {
                 self.shared.heard(sent);
@@ -149,8 +161,8 @@ impl Tail {
         self.awaited = page.records.iter().any(|record| self.is_awaited(record));
         if page.malformed > 0 {
             self.shared.counters.malformed(page.malformed);
-            tracing::warn!(count = page.malformed, "names in the ledger that cannot be read");
         }
+        self.foreign.look_at(&page);
         if !page.records.is_empty() {
             self.shared.apply(&page.records);
         }
