@@ -17,7 +17,6 @@
 
 #[expect(dead_code, reason = "what only other groups need")]
 mod support;
-#[expect(dead_code, reason = "what only other groups need")]
 #[path = "support/valkey.rs"]
 mod valkey;
 
