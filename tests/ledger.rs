@@ -9,7 +9,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use larder::clock;
-use larder::config::Secret;
 use larder::ledger::name::{Belongs, Name};
 use larder::ledger::{Cause, Doubt, Mode, Position, Standing};
 use larder::semantics::time::Timestamp;
@@ -99,8 +98,8 @@ fn open(port: u16) -> LedgerHandle {
         retention: Duration::from_secs(3600),
         records: 200_000,
     };
-    let url = Secret::new(&format!("valkey://127.0.0.1:{port}"));
-    LedgerHandle::valkey(&url, settings).expect("a good URL")
+    let valkey = format!("valkey://127.0.0.1:{port}").parse().expect("a good URL");
+    LedgerHandle::valkey(&valkey, settings).expect("no files are needed")
 }
 
 fn free_port() -> u16 {

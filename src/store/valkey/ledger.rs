@@ -23,8 +23,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Secret;
-use crate::store::ledger::{BadUrl, Settings, Shared};
+use crate::config::Valkey;
+use crate::store::OpenError;
+use crate::store::ledger::{Settings, Shared};
 
 mod append;
 mod connection;
@@ -66,11 +67,11 @@ impl Keys {
 /// Starts the tasks; they end when `stop` is cancelled.
 pub(in crate::store) fn spawn(
     shared: Arc<Shared>,
-    url: &Secret,
+    valkey: &Valkey,
     settings: Settings,
     stop: &CancellationToken,
-) -> Result<(), BadUrl> {
-    let link = Link::new(url, settings.budget)?;
+) -> Result<(), OpenError> {
+    let link = Link::new(valkey, settings.budget)?;
     let keys = Keys::new(&settings.prefix);
     let append = append::Append::new(
         Arc::clone(&shared),

@@ -57,7 +57,7 @@ impl Tail {
             if self.pause == FIRST_PAUSE {
                 tracing::warn!(%trouble, "lost the ledger; what it vouched for is suspect soon");
             } else {
-                tokio::time::sleep(self.pause).await;
+                self.link.rest(self.pause).await;
             }
             self.pause = longer(self.pause);
         }
