@@ -190,3 +190,27 @@ async fn sentinels_and_servers_have_users_of_their_own() {
     .await;
     assert!(!wrong.larders[0].told().contains("hunter2"));
 }
+
+/// What an instance does that is cut off, together with a deposed primary, from all who know better.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_must_have_a_replica_is_not_trusted_without_one() {
+    let alone = ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "1"];
+    let primary = Process::server(&[&alone[..], &["--repl-diskless-sync-delay", "0"]].concat());
+    let port = primary.port().to_string();
+    let mut replica = Process::server(&["--replicaof", "127.0.0.1", &port]);
+    eventually("the replica follows", async || info(&replica).contains("link_status:up")).await;
+    let world = World::over(&format!("valkey = \"valkey://127.0.0.1:{port}\""), 1).await;
+    world.works().await;
+    let stale = || world.larders[0].client();
+    assert!(stale().get(crate::PATH).await.is_hit());
+    replica.kill();
+    within(RECOVERY, "the ledger is heard no more", async || !heard(&world.larders[0]).await).await;
+    let told = world.larders[0].told();
+    assert!(told.contains("NOREPLICAS") || told.contains("Not enough good replicas"), "{told}");
+    let fetched = world.origin.saw(crate::PATH);
+    eventually("what is stored is asked for again", async || {
+        stale().get(crate::PATH).await;
+        world.origin.saw(crate::PATH) > fetched
+    })
+    .await;
+}
