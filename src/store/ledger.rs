@@ -29,11 +29,13 @@ use crate::ledger::name::{Belongs, Name};
 use crate::ledger::{Cause, Kind, Ledger, Mode, Position, Record, Standing, Ticket};
 use crate::semantics::time::Timestamp;
 
+pub(super) mod barrier;
 mod intending;
 mod observed;
 mod shared;
 mod versions;
 
+pub use barrier::Unconfirmed;
 pub use intending::Intending;
 pub use observed::{Observed, Peer};
 use shared::Awaited;
@@ -223,6 +225,42 @@ impl LedgerHandle {
             tokio::time::timeout(within, moves.wait_for(|applied| *applied >= position)).await,
             Ok(Ok(_))
         )
+    }
+
+    /// Does everybody who shares it have it in this process? Then it knows all there is to know.
+    pub const fn is_embedded(&self) -> bool {
+        self.valkey.is_none()
+    }
+
+    /// Waits until this process knows all that was in the ledger when this was called, at most for
+    /// [`Settings::budget`]. Valkey is asked once for all who call at the same time.
+    ///
+    /// # Errors
+    ///
+    /// That could not be found out in time: then what this process knows may be too little.
+    pub async fn confirm(&self) -> Result<(), Unconfirmed> {
+        match &self.valkey {
+            Some(valkey) => barrier::confirm(&self.shared, valkey.budget).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Is the ledger there to take an invalidation, as far as can be told without giving it one?
+    ///
+    /// # Errors
+    ///
+    /// Valkey does not answer, or has not taken what it was given before.
+    pub async fn reach(&self) -> Result<(), Unconfirmed> {
+        match &self.valkey {
+            Some(_) if self.shared.read().is_store_away() => Err(Unconfirmed::Away),
+            Some(valkey) => barrier::reach(&self.shared, valkey.budget).await,
+            None => Ok(()),
+        }
+    }
+
+    /// How often Valkey was asked where the ledger ends.
+    pub fn questions(&self) -> u64 {
+        self.shared.barrier.questions()
     }
 
     // --- adding ---
