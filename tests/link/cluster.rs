@@ -260,3 +260,18 @@ async fn the_documented_user_needs_little_more_in_a_cluster() {
         assert!(!larder.told().contains("NOPERM"), "{}", larder.told());
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strict_routes_show_nothing_old_while_the_ledger_moves() {
+    let cluster = Cluster::new().await;
+    let world = World::strict(&cluster.store(), 2).await;
+    for pause in [Duration::ZERO, Duration::from_millis(200)] {
+        let (slot, from, to) = cluster.ledger();
+        let load = Load::strict(&world);
+        load.records(20).await;
+        move_slot(slot, from, to, pause).await;
+        load.records(20).await;
+        all_hear(&world).await;
+        println!("{:?}", load.must_be_fine().await);
+    }
+}

@@ -17,7 +17,7 @@ const ELSEWHERE: Duration = Duration::from_secs(4);
 /// A writer through the first process, and a reader of each.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
-    acknowledged: Arc<Mutex<Vec<(u64, Instant)>>>,
+    acknowledged: Arc<Mutex<Vec<Acknowledged>>>,
     slowest: Arc<AtomicU64>,
     owed: Arc<Mutex<Vec<(Instant, bool)>>>,
     writer: JoinHandle<Vec<String>>,
@@ -26,13 +26,27 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn on(world: &World) -> Self {
+        Self::with(world, false)
+    }
+
+    /// On strict routes: what is recorded anywhere counts everywhere.
+    pub(crate) fn strict(world: &World) -> Self {
+        Self::with(world, true)
+    }
+
+    fn with(world: &World, is_strict: bool) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let acknowledged = Arc::new(Mutex::new(vec![(0, Instant::now())]));
+        let acknowledged = Arc::new(Mutex::new(vec![Acknowledged {
+            value: 0,
+            at: Instant::now(),
+            is_owed: false,
+        }]));
         let (slowest, owed) = (Arc::new(AtomicU64::new(0)), Arc::default());
         let client = |number: usize| Asker {
             client: world.larders[number].client(),
             // What was written through a process is seen there at once.
             patience: if number == 0 { Duration::ZERO } else { ELSEWHERE },
+            is_strict,
             stop: Arc::clone(&stop),
             acknowledged: Arc::clone(&acknowledged),
             slowest: Arc::clone(&slowest),
@@ -94,11 +108,20 @@ fn longest(writes: &[(Instant, bool)]) -> Duration {
     gaps.map(|pair| writes[pair[1]].0 - writes[pair[0]].0).max().unwrap_or_default()
 }
 
+/// A write that was answered.
+struct Acknowledged {
+    value: u64,
+    at: Instant,
+    /// The others could not be told of it yet.
+    is_owed: bool,
+}
+
 struct Asker {
     client: Client,
     patience: Duration,
+    is_strict: bool,
     stop: Arc<AtomicBool>,
-    acknowledged: Arc<Mutex<Vec<(u64, Instant)>>>,
+    acknowledged: Arc<Mutex<Vec<Acknowledged>>>,
     slowest: Arc<AtomicU64>,
     /// When each write was answered, and whether its record was owed then.
     owed: Arc<Mutex<Vec<(Instant, bool)>>>,
@@ -114,10 +137,11 @@ impl Asker {
             let sent = Instant::now();
             let reply = self.client.asks("PUT", PATH).content(&value.to_string()).send().await;
             self.note(sent);
-            let detail = reply.status().value("detail").unwrap_or_default().to_owned();
-            self.owed.lock().unwrap().push((Instant::now(), detail == "invalidation-owed"));
+            let is_owed = reply.status().value("detail").as_deref() == Some("invalidation-owed");
+            self.owed.lock().unwrap().push((Instant::now(), is_owed));
             if reply.status == 204 {
-                self.acknowledged.lock().unwrap().push((value, Instant::now()));
+                let at = Instant::now();
+                self.acknowledged.lock().unwrap().push(Acknowledged { value, at, is_owed });
             } else {
                 complaints.push(format!("PUT {value}: {} {}", reply.status, reply.text()));
             }
@@ -147,8 +171,10 @@ impl Asker {
     /// The last value that was acknowledged early enough before now.
     fn least(&self, now: Instant) -> u64 {
         let acknowledged = self.acknowledged.lock().unwrap();
-        let early = acknowledged.iter().rev().find(|(_, at)| *at + self.patience <= now);
-        early.map_or(0, |(value, _)| *value)
+        let counts = |write: &&Acknowledged| {
+            write.at + self.patience <= now || (self.is_strict && !write.is_owed && write.at <= now)
+        };
+        acknowledged.iter().rev().find(counts).map_or(0, |write| write.value)
     }
 
     fn note(&self, sent: Instant) {

@@ -24,9 +24,11 @@ struct Watched {
 
 impl Watched {
     async fn new() -> Self {
-        let primary = Process::server(&["--repl-diskless-sync-delay", "0"]);
+        let soon = ["--repl-diskless-sync-delay", "0"];
+        let primary = Process::server(&soon);
         let port = primary.port().to_string();
-        let replica = Process::server(&["--replicaof", "127.0.0.1", &port]);
+        let follows = ["--replicaof", "127.0.0.1", &port];
+        let replica = Process::server(&[&follows[..], &soon].concat());
         let linked = "the replica follows";
         eventually(linked, async || info(&replica).contains("master_link_status:up")).await;
         let sentinels = (0..3).map(|_| Process::sentinel("mymaster", primary.port(), 2)).collect();
@@ -213,4 +215,31 @@ async fn a_primary_that_must_have_a_replica_is_not_trusted_without_one() {
         world.origin.saw(crate::PATH) > fetched
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strict_routes_show_nothing_old_while_the_primary_is_replaced() {
+    let mut watched = Watched::new().await;
+    let world = World::strict(&watched.store(), 2).await;
+    let load = Load::strict(&world);
+    load.records(20).await;
+    watched.primary.kill();
+    load.records(20).await;
+    let promoted = "the replica is promoted";
+    within(RECOVERY, promoted, async || info(&watched.replica).contains("role:master")).await;
+    watched.primary.start();
+    let follows = "the old one follows";
+    within(RECOVERY, follows, async || info(&watched.primary).contains("link_status:up")).await;
+    // And back again, as planned by somebody.
+    within(RECOVERY, "Sentinel is willing", async || {
+        watched.sentinels[0].tell::<()>("SENTINEL FAILOVER mymaster").is_ok()
+    })
+    .await;
+    within(RECOVERY, "the old one is promoted", async || {
+        info(&watched.primary).contains("role:master")
+    })
+    .await;
+    load.records(20).await;
+    all_hear(&world).await;
+    println!("{:?}", load.must_be_fine().await);
 }
