@@ -5,15 +5,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::load::Load;
+use crate::load::{Load, RECOVERY};
 use crate::process::{Process, free_port};
 use crate::single::{documented, documented_user};
 use crate::support::origin::ok;
 use crate::support::wait::{eventually, within};
 use crate::{World, heard};
-
-/// Until everything works again, on a machine that has much else to do.
-const RECOVERY: Duration = Duration::from_secs(15);
 
 /// Three nodes without replicas.
 struct Cluster {

@@ -8,7 +8,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::support::client::Client;
+use crate::support::wait::within;
 use crate::{PATH, World};
+
+/// From the death of a server until everything works again. A second or a few; but a Sentinel that
+/// is short of time itself, on a machine that has much else to do, trusts its own eyes again only
+/// after half a minute.
+pub(crate) const RECOVERY: Duration = Duration::from_secs(45);
 
 /// How long the others may show what was replaced while one of them cannot tell them: the ledger's
 /// lease, and a little for machines that have much to do.
@@ -61,7 +67,7 @@ impl Load {
     /// Waits until this many more writes were acknowledged.
     pub(crate) async fn writes(&self, more: usize) {
         let before = self.acknowledged.lock().unwrap().len();
-        crate::support::wait::eventually("writes are acknowledged", async || {
+        within(RECOVERY, "writes are acknowledged", async || {
             self.acknowledged.lock().unwrap().len() >= before + more
         })
         .await;
@@ -71,10 +77,7 @@ impl Load {
     pub(crate) async fn records(&self, more: usize) {
         let recorded = || self.owed.lock().unwrap().iter().filter(|(_, owed)| !owed).count();
         let before = recorded();
-        crate::support::wait::eventually("writes are recorded", async || {
-            recorded() >= before + more
-        })
-        .await;
+        within(RECOVERY, "writes are recorded", async || recorded() >= before + more).await;
     }
 
     /// Ends it. What it cost, if there is nothing to complain about.

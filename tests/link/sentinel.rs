@@ -4,16 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::load::Load;
+use crate::load::{Load, RECOVERY};
 use crate::process::Process;
 use crate::single::{documented, documented_user};
 use crate::support::wait::{eventually, within};
 use crate::{World, heard};
-
-/// From the death of a primary until everything works again: half a second until the Sentinels call
-/// it dead, their election and promotion, and at most two seconds until we are there, on a machine
-/// that has much else to do.
-const RECOVERY: Duration = Duration::from_secs(15);
 
 /// A primary with a replica, and three Sentinels that watch over them.
 struct Watched {
