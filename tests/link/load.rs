@@ -140,7 +140,7 @@ impl Asker {
             let sent = Instant::now();
             let reply = self.client.asks("PUT", PATH).content(&value.to_string()).send().await;
             self.note(sent);
-            let is_owed = reply.status().value("detail").as_deref() == Some("invalidation-owed");
+            let is_owed = reply.status().value("detail") == Some("invalidation-owed");
             self.owed.lock().unwrap().push((Instant::now(), is_owed));
             if reply.status == 204 {
                 let at = Instant::now();
