@@ -10,7 +10,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use larder::config::Secret;
 use larder::store::ledger::{LedgerHandle, Settings};
 use serde_json::json;
 use tokio::time::Instant;
@@ -169,7 +168,7 @@ fn watcher(valkey: &Valkey) -> LedgerHandle {
         records: 1000,
         replicas: None,
     };
-    LedgerHandle::valkey(&Secret::new(&valkey.url()), settings).unwrap()
+    LedgerHandle::valkey(&valkey.url().parse().unwrap(), settings).unwrap()
 }
 
 /// How often each command was carried out, those in scripts too.

@@ -8,6 +8,7 @@
 //! | `represent.rs` | does every process see what the answer to a write put into the store, and when it goes? |
 //! | `purge.rs` | does every process see what was purged through another? |
 //! | `spread.rs` | does a spread purge reach every entry in its time, and the origin bit by bit? |
+//! | `strict.rs` | does a strict route ever show what came before an acknowledged write? |
 //! | `intent.rs` | what if the process dies that carries out a write? |
 //! | `durability.rs` | does a replica have it before the write is answered, and is it told if not? |
 //! | `lease.rs` | what if the process that fetches for all dies? |
@@ -41,6 +42,8 @@ mod purge;
 mod represent;
 #[path = "fleet/spread.rs"]
 mod spread;
+#[path = "fleet/strict.rs"]
+mod strict;
 #[path = "fleet/write.rs"]
 mod write;
 

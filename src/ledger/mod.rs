@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use crate::semantics::time::Timestamp;
 
+pub mod floor;
 pub mod intent;
 pub mod name;
 pub mod owed;
@@ -38,6 +39,7 @@ mod spread;
 #[cfg(test)]
 mod tests;
 
+pub use floor::Floor;
 pub use intent::{Intent, Intents};
 pub use owed::{Debt, Owed, Ticket};
 pub use position::{NotAPosition, Position};
@@ -70,6 +72,10 @@ pub enum Doubt {
     Fenced,
     /// Nothing was heard from the ledger for longer than the lease.
     Unheard,
+    /// Its route is strict, and where the ledger ends could not be found out in time.
+    Unconfirmed,
+    /// Its request shows a position that this process has not reached in time.
+    Behind,
 }
 
 impl Doubt {
@@ -79,6 +85,8 @@ impl Doubt {
             Self::Forgotten => "doubt-forgotten",
             Self::Fenced => "doubt-fenced",
             Self::Unheard => "doubt-unheard",
+            Self::Unconfirmed => "doubt-unconfirmed",
+            Self::Behind => "doubt-behind",
         }
     }
 }
@@ -101,6 +109,8 @@ pub struct Ledger {
     /// When it was heard again after a silence longer than the lease.
     back_at: Timestamp,
     opening: Box<str>,
+    /// See [`Ledger::crossed`].
+    crossed: Box<str>,
     /// Whose tickets those in the records are; empty: nobody's.
     instance: Box<str>,
     owed: Owed,
@@ -134,6 +144,7 @@ impl Ledger {
             heard: Timestamp::ZERO,
             back_at: Timestamp::ZERO,
             opening: "".into(),
+            crossed: "".into(),
             instance: "".into(),
             owed: Owed::default(),
             intents: Intents::default(),
@@ -245,6 +256,18 @@ impl Ledger {
     /// Until then, a standing may change as time goes by, without a word from the stream.
     pub const fn turning(&self) -> Timestamp {
         self.index.turning()
+    }
+
+    /// The last life whose fence was read here, and stood above all that was known by then; empty
+    /// before the first. It needs no other fence on behalf of this process, though that is no longer
+    /// below it.
+    pub fn crossed(&self) -> &str {
+        &self.crossed
+    }
+
+    /// Has everything been applied up to `last` in this life of the stream?
+    pub fn has_reached(&self, life: &str, last: Position) -> bool {
+        *self.opening == *life && self.applied >= last
     }
 
     /// Names remembered.
@@ -400,7 +423,10 @@ impl Ledger {
                 }
                 self.recent.note(record.position, names);
             }
-            Kind::Fence { .. } => {
+            Kind::Fence { epoch } => {
+                if record.position > self.applied {
+                    self.crossed = format!("{epoch} {}", record.position).into();
+                }
                 self.fence = self.fence.max(record.position);
                 self.owed.lost_before(record.position);
             }

@@ -20,7 +20,8 @@ use crate::clock;
 use crate::ledger::{Cause, Reading, Record};
 use crate::store::ledger::{Settings, Shared};
 
-const LOOK: &str = concat!(include_str!("common.lua"), include_str!("look.lua"));
+const LOOK: &str =
+    concat!(include_str!("common.lua"), include_str!("sight.lua"), include_str!("look.lua"));
 const REPORT: &str = concat!(include_str!("common.lua"), include_str!("report.lua"));
 
 /// How often to look whether it is still the same stream.
@@ -71,7 +72,7 @@ impl Tail {
             if self.pause == FIRST_PAUSE {
                 tracing::warn!(%trouble, "lost the ledger; what it vouched for is suspect soon");
             } else {
-                tokio::time::sleep(self.pause).await;
+                self.link.rest(self.pause).await;
             }
             self.pause = longer(self.pause);
         }
@@ -106,14 +107,17 @@ impl Tail {
     }
 
     async fn look(&mut self, open: &mut Open) -> Result<(), Trouble> {
-        let applied = self.shared.read().applied().shared();
+        let (applied, crossed) = {
+            let ledger = self.shared.read();
+            (ledger.applied().shared(), ledger.crossed().to_owned())
+        };
         let mut call = redis::cmd("EVALSHA");
         call.arg(&open.look).arg(4);
         call.arg(&self.keys.stream).arg(&self.keys.namespaces).arg(&self.keys.instances);
         call.arg(&self.keys.intents);
         call.arg(self.reading.life()).arg(applied.to_string()).arg(applied.next().to_string());
         call.arg(millis(LEAD)).arg(self.settings.records).arg(self.shared.instance());
-        call.arg(millis(PATIENCE.max(self.settings.lease * 2)));
+        call.arg(millis(PATIENCE.max(self.settings.lease * 2))).arg(crossed);
         let prune = self.pruning.call(&open.prune, &self.keys, self.settings.retention);
         let mut calls = Pipeline::with_capacity(2);
         calls.add_command(call).add_command(prune);
