@@ -31,8 +31,10 @@ impl Pair {
         ask.arg("127.0.0.1").arg(primary.port()).exec(&mut replica.client()).unwrap();
         let mut client = primary.client();
         eventually("the replica follows", async || {
-            let info: String = redis::cmd("INFO").arg("replication").query(&mut client).unwrap();
-            info.contains("state=online")
+            // Said to be online, it may not have acknowledged anything yet.
+            redis::cmd("SET").arg("larder-test").arg(1).exec(&mut client).unwrap();
+            let has: u64 = redis::cmd("WAIT").arg(1).arg(500).query(&mut client).unwrap();
+            has == 1
         })
         .await;
         let fleet = Fleet::over(primary, 2, |setup| {
