@@ -118,3 +118,18 @@ async fn replicas_that_are_asked_for_and_not_there_are_warned_about() {
     let reply = fleet.client(0).asks("POST", "/a").send().await;
     assert_eq!(detail(&reply), "invalidated-not-replicated");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_refuses_does_so_before_the_origin_sees_what_no_replica_knows_of() {
+    let pair = Pair::of("soft_ttl = \"1h\"\non_store_down = \"refuse\"").await;
+    pair.post().await;
+    pair.replica.freeze();
+    let reply = pair.fleet.client(0).asks("POST", "/a").send().await;
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    assert_eq!(pair.fleet.origin.saw_method("POST", "/a"), 1);
+    pair.replica.thaw();
+    eventually("it is taken again", async || {
+        pair.fleet.client(0).asks("POST", "/a").send().await.status == 200
+    })
+    .await;
+}
