@@ -17,6 +17,7 @@
 //! [`Ledger::announce`]: super::Ledger::announce
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::hash::{Hash, Hasher};
 
 use super::Position;
 use super::intent::Intent;
@@ -49,7 +50,7 @@ pub struct Debt {
 }
 
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Owed {
     issued: u64,
     items: BTreeMap<Ticket, Item>,
@@ -61,7 +62,7 @@ pub struct Owed {
     collapses: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Item {
     names: Vec<Name>,
     mode: Mode,
@@ -73,7 +74,7 @@ struct Item {
 }
 
 /// What the tail has read of our own.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Kept {
     position: Position,
     names: Vec<Name>,
@@ -81,7 +82,7 @@ struct Kept {
     cause: Cause,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum State {
     Due,
     Sent,
@@ -216,6 +217,15 @@ impl Owed {
         let items = self.items.values().flat_map(|i| i.names.iter().map(|n| (n, i.mode)));
         let hard = self.hard.iter().map(|n| (n, Mode::Hard));
         items.chain(hard).chain(self.soft.iter().map(|n| (n, Mode::Soft)))
+    }
+
+    pub(super) fn fingerprint(&self, into: &mut impl Hasher) {
+        (self.issued, &self.items, &self.kept).hash(into);
+        for names in [&self.hard, &self.soft] {
+            let mut digests: Vec<_> = names.iter().map(Name::digest).collect();
+            digests.sort_unstable();
+            digests.hash(into);
+        }
     }
 
     /// Too many become `all`, which is then overdue; what is on its way right now stays so.
