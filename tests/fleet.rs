@@ -7,6 +7,7 @@
 //! | `parts.rs` | do processes put together what each has of a whole? |
 //! | `represent.rs` | does every process see what the answer to a write put into the store, and when it goes? |
 //! | `purge.rs` | does every process see what was purged through another? |
+//! | `intent.rs` | what if the process dies that carries out a write? |
 //! | `lease.rs` | what if the process that fetches for all dies? |
 //! | `fence.rs` | what if Valkey comes back with less than it had? |
 //! | `outage.rs` | what if Valkey is absent, killed, frozen, flushed or damaged? |
@@ -23,6 +24,8 @@ mod valkey;
 mod collapse;
 #[path = "fleet/fence.rs"]
 mod fence;
+#[path = "fleet/intent.rs"]
+mod intent;
 #[path = "fleet/lease.rs"]
 mod lease;
 #[path = "fleet/outage.rs"]

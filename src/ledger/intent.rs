@@ -61,6 +61,11 @@ enum State {
 const WITHDRAWN: usize = 1024;
 
 impl Intent {
+    /// Should the deadline be put off, so long after it was set? What is to settle has its time.
+    fn is_put_off(&self, since: Duration) -> bool {
+        self.cause == Cause::Abandoned && since >= self.span / 3
+    }
+
     /// As Valkey keeps it, for the process of this name.
     pub fn text(&self, instance: &str) -> String {
         let head = [self.cause.as_str().into(), instance.into(), self.ticket.0.to_string()];
@@ -93,7 +98,7 @@ impl Intents {
             let due = match open.state {
                 State::Due | State::Late => true,
                 State::Sent => false,
-                State::Announced(at) => now.since(at) >= open.intent.span / 3,
+                State::Announced(at) => open.intent.is_put_off(now.since(at)),
             };
             due.then(|| {
                 open.state = State::Sent;
@@ -191,6 +196,15 @@ mod tests {
         intents.announced(Ticket(1), at(0));
         assert_eq!(intents.take_due(at(9)), []);
         assert_eq!(intents.take_due(at(10)), [intent(1)]);
+    }
+
+    #[test]
+    fn what_is_to_settle_is_not_put_off() {
+        let mut intents = Intents::default();
+        intents.add(Intent { cause: Cause::Settle, ..intent(1) });
+        intents.take_due(at(0));
+        intents.announced(Ticket(1), at(0));
+        assert_eq!(intents.take_due(at(1000)), []);
     }
 
     #[test]

@@ -86,8 +86,9 @@ impl Tail {
     async fn look(&mut self, wire: &mut Wire, script: &str) -> Result<(), Trouble> {
         let applied = self.shared.read().applied().shared();
         let mut call = redis::cmd("EVALSHA");
-        call.arg(script).arg(3);
+        call.arg(script).arg(4);
         call.arg(&self.keys.stream).arg(&self.keys.namespaces).arg(&self.keys.instances);
+        call.arg(&self.keys.intents);
         call.arg(self.reading.life()).arg(applied.to_string()).arg(applied.next().to_string());
         call.arg(millis(LEAD)).arg(self.settings.records).arg(self.shared.instance());
         call.arg(millis(PATIENCE));
