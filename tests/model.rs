@@ -57,8 +57,14 @@ fn it_holds() {
 
 #[test]
 fn every_planted_bug_is_caught() {
+    let only = std::env::var("LARDER_MODEL_BUG").unwrap_or_default();
     for scenario in bugs::planted() {
+        if !format!("{:?}", scenario.bug).contains(&only) {
+            continue;
+        }
+        let started = Instant::now();
         let explored = explore(&scenario, 300_000);
+        println!("{:.1?}", started.elapsed());
         let Some(found) = explored.violation else {
             println!("{:?}: NOT CAUGHT in {} states", scenario.bug, explored.states);
             continue;

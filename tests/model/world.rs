@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -16,13 +16,14 @@ use larder::semantics::time::Timestamp;
 
 use crate::bugs::Bug;
 use crate::server::{Call, Entry, Instance, Lapses, Look, Row, Server};
-use crate::server::{bits, life_text, spelled};
+use crate::server::{bits, spelled};
 
-/// What time passes by: more than a lease.
-const TICK: u64 = 1001;
+/// What time passes by: less than a lease, more than half of one; what debts are given is less than
+/// two.
+const TICK: u64 = 800;
 const LEASE: Duration = Duration::from_millis(1000);
 
-/// How long an announced write is kept: not one tick, but two.
+/// How long an announced write is kept: not one tick, but two. To be put off after one.
 const SPAN: Duration = Duration::from_millis(1500);
 
 const START: u64 = 1_000_000;
@@ -92,7 +93,7 @@ impl Default for Scenario {
             names: 1000,
             keep: false,
             warm: true,
-            bound: 1,
+            bound: 2,
             bug: None,
         }
     }
@@ -121,23 +122,61 @@ pub(crate) struct Sealed<T> {
 }
 
 trait Told {
-    fn tell(&self, into: &mut DefaultHasher);
+    fn tell(&self, into: &mut Twofold);
 }
 
 impl Told for Server {
-    fn tell(&self, into: &mut DefaultHasher) {
+    fn tell(&self, into: &mut Twofold) {
         self.hash(into);
     }
 }
 
-fn digest(tell: impl Fn(&mut DefaultHasher)) -> u128 {
-    let half = |salt: u64| {
-        let mut hasher = DefaultHasher::new();
-        salt.hash(&mut hasher);
-        tell(&mut hasher);
-        u128::from(hasher.finish())
-    };
-    half(1) << 64 | half(2)
+fn digest(tell: impl Fn(&mut Twofold)) -> u128 {
+    let mut hasher = Twofold::default();
+    tell(&mut hasher);
+    u128::from(hasher.0) << 64 | u128::from(hasher.1)
+}
+
+/// Two hashes at once, by folded multiplication with different factors.
+#[derive(Default)]
+struct Twofold(u64, u64);
+
+impl Hasher for Twofold {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u8(&mut self, word: u8) {
+        self.write_u64(u64::from(word));
+    }
+
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(u64::from(word));
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        const FACTORS: (u64, u64) = (0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f);
+        let (a, b) = (self.0 ^ word ^ FACTORS.1, self.1.rotate_left(23) ^ word);
+        let (a, b) = (u128::from(a) * u128::from(FACTORS.0), u128::from(b ^ FACTORS.0) * u128::from(FACTORS.1));
+        self.0 = (a as u64) ^ ((a >> 64) as u64).rotate_left(7);
+        self.1 = (b as u64) ^ (b >> 64) as u64;
+    }
+
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
+
+    fn write_isize(&mut self, word: isize) {
+        self.write_u64(word as u64);
+    }
 }
 
 /// How far the tail is.
@@ -199,6 +238,9 @@ struct Process {
     alive: bool,
     ledger: Ledger,
     reading: Reading,
+    /// As `reading` has them, in this model's own terms.
+    life: Option<(u8, Position)>,
+    read: Position,
     tail: Tail,
     /// The tail's connection leads to the deposed primary.
     tail_deposed: bool,
@@ -216,7 +258,7 @@ struct Process {
 }
 
 impl Told for Process {
-    fn tell(&self, into: &mut DefaultHasher) {
+    fn tell(&self, into: &mut Twofold) {
         let Self { instance, alive, reading, tail, exchange, memory, flights, puts, .. } = self;
         (instance, alive, reading, tail, exchange, memory, flights, puts).hash(into);
         (self.tail_deposed, self.append_deposed, self.looked, self.deceived, self.cut).hash(into);
@@ -233,8 +275,6 @@ enum Progress {
     /// Its record is owed.
     Owing(Ticket),
     Appended(Position),
-    /// For the bug that acknowledges first.
-    Acknowledged,
     Done,
     Dead,
 }
@@ -480,6 +520,8 @@ impl Process {
             alive: true,
             ledger: Ledger::new(scenario.names, Some(lease)).named(&instance.to_string()),
             reading: Reading::default(),
+            life: None,
+            read: Position::ZERO,
             tail: Tail::Down,
             tail_deposed: false,
             append_deposed: false,
@@ -650,14 +692,12 @@ impl World {
     fn would_read(&self, p: u8, scenario: &Scenario) -> bool {
         let process = self.at(p);
         let server = self.seen(process.tail_deposed);
-        let last = process.reading.last().parse().unwrap();
-        let life = server.life.map(life_text).unwrap_or_default();
-        !server.read(last, scenario.page).0.is_empty()
+        !server.read(process.read, scenario.page).0.is_empty()
             || !process.reading.is_caught_up()
             || !process.looked
             || (process.ledger.heard_at() != moment(self.tick)
                 && !process.ledger.owed().is_overdue())
-            || process.reading.life() != life
+            || process.life != server.life
             || server.stream.is_none()
             || server.intents.values().any(|(_, deadline)| *deadline <= server.clock)
     }
@@ -885,7 +925,12 @@ impl World {
         let progress = if scenario.has(Bug::NoIntent) {
             Progress::Sent(None)
         } else {
-            Progress::Intending(process.ledger.intend(spelled(names), Cause::Abandoned, SPAN))
+            let away = process.ledger.is_store_away();
+            let ticket = process.ledger.intend(spelled(names), Cause::Abandoned, SPAN);
+            if away {
+                process.ledger.intents_mut().failed(ticket);
+            }
+            Progress::Intending(ticket)
         };
         let write = &mut self.writes[usize::from(w)];
         (write.progress, write.instance, write.since) = (progress, instance, since);
@@ -924,7 +969,7 @@ impl World {
             self.process(by).ledger.intents_mut().withdraw(intent);
         }
         let ledger = &mut self.process(by).ledger;
-        let away = ledger.is_store_away();
+        let away = ledger.owed().is_overdue();
         let names = spelled(names);
         let (ticket, _) = match intent {
             Some(intent) => ledger.conclude(intent, names, Mode::Hard, Cause::Write),
@@ -1144,14 +1189,9 @@ impl World {
         process.looked = true;
         let (by, deposed) = (process.instance, process.tail_deposed);
         let applied = process.ledger.applied().shared();
-        let text = process.reading.life().to_owned();
+        let known = process.life;
         let open: Vec<_> = self.seen(deposed).intents.keys().copied().collect();
         let server = self.server(deposed);
-        let known = (!text.is_empty()).then(|| {
-            let (epoch, fence) = text.split_once(' ').unwrap();
-            let epoch = epoch.rsplit("repl").next().unwrap().parse().unwrap();
-            (epoch, fence.parse().unwrap())
-        });
         let rows = server.stream.as_ref().map_or(0, |stream| stream.rows.len());
         let look = server.look(known, applied, by, scenario.lapses());
         let new: Vec<Row> = server.stream.iter().flat_map(|s| s.rows.iter().skip(rows)).copied().collect();
@@ -1208,6 +1248,8 @@ impl World {
         } else {
             process.reading.looked(&opening.life);
         }
+        process.life = Some(look.life);
+        process.read = process.reading.last().parse().unwrap();
         if other && scenario.has(Bug::NotToldAgainInANewLife) {
             let due = process.ledger.owed_mut().take_due();
             due.iter().for_each(|d| process.ledger.owed_mut().appended(d.ticket, Position::ZERO));
@@ -1223,8 +1265,7 @@ impl World {
 
     fn read(&mut self, p: u8, scenario: &Scenario) {
         let process = self.at(p);
-        let last = process.reading.last().parse().unwrap();
-        let (rows, all) = self.seen(process.tail_deposed).read(last, scenario.page);
+        let (rows, all) = self.seen(process.tail_deposed).read(process.read, scenario.page);
         let tick = self.tick;
         self.process(p).tail = Tail::Reading(tick, rows, all);
     }
@@ -1241,6 +1282,7 @@ impl World {
         }
         let last = rows.last().map(|row| (row.id.to_string(), row.id));
         process.reading.page(last.as_ref().map(|(text, id)| (text.as_str(), *id)), all);
+        process.read = process.reading.last().parse().unwrap();
         if process.reading.must_look(due) {
             let look = self.look(p, scenario);
             self.process(p).tail = Tail::LookingAgain(look, sent);
@@ -1584,9 +1626,7 @@ impl World {
         if !self.used(scenario, Fault::Deposed) {
             return process.ledger.applied() >= position;
         }
-        let last: Position = process.reading.last().parse().unwrap();
-        let life = self.primary.value.life.map(life_text).unwrap_or_default();
-        process.reading.life() == life && last >= position
+        process.life == self.primary.value.life && process.read >= position
     }
 
     /// What this process has applied, it obeys, whether or not anybody was told.
@@ -1675,7 +1715,7 @@ impl Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tick => write!(f, "time passes, more than a lease"),
+            Self::Tick => write!(f, "time passes"),
             Self::Intend(w) => write!(f, "write {w} begins"),
             Self::Forward(w) => write!(f, "write {w} is sent to the origin"),
             Self::Apply(w) => write!(f, "the origin carries out write {w}"),
