@@ -37,47 +37,45 @@ pub(crate) enum Bug {
 pub(crate) fn planted() -> Vec<Scenario> {
     use Bug as B;
     use Fault as F;
-    let with = |bug, writes: &[(u8, u8)], fills, ticks, faults: &[(Fault, u8)]| Scenario {
+    let world = |writes: &[(u8, u8)], fills, ticks, faults: &[(Fault, u8)]| Scenario {
         name: "planted",
         writes: writes.to_vec(),
         fills,
         ticks,
         faults: faults.to_vec(),
-        bug: Some(bug),
+        swift: true,
+        sent: true,
         ..Scenario::default()
     };
-    let one = [(0, PATH)];
-    vec![
-        with(B::DeleteInsteadOfStamp, &one, 1, 0, &[]),
-        with(B::PositionReadAfterTheFetch, &one, 1, 0, &[]),
-        with(B::VersionFromACounter, &[(0, NAMESPACE)], 0, 0, &[(F::EvictVersions, 1)]),
-        with(B::NoFence, &one, 0, 2, &[(F::Failover, 1)]),
-        with(B::NoIntent, &one, 0, 2, &[(F::Crash, 1)]),
-        with(B::OneIntentForAll, &[(0, PATH), (1, PATH)], 0, 3, &[(F::Crash, 1)]),
-        with(B::TrustedBeforeReplay, &one, 0, 2, &[(F::Outage, 1)]),
-        Scenario {
-            joins: 1,
-            ..with(B::CollapseAcrossAnInvalidation, &one, 1, 0, &[(F::EvictEntries, 1)])
-        },
-        with(B::AcknowledgedBeforeItsRecord, &one, 0, 2, &[(F::Cut, 1)]),
-        with(B::NoOrphanClosing, &one, 0, 2, &[(F::Crash, 1)]),
-        with(B::OrphanClosedWithoutRecord, &one, 0, 2, &[(F::Crash, 1)]),
-        with(B::IntentClosedBeforeTheRecord, &one, 0, 2, &[(F::Crash, 1)]),
-        with(B::TrustAheadInDebt, &[(0, PATH), (1, NAMESPACE)], 1, 0, &[(F::Cut, 1)]),
-        with(B::NoTimeForDebts, &one, 0, 3, &[(F::Outage, 1)]),
-        with(B::DoubtIgnored, &one, 0, 2, &[(F::Cut, 1)]),
-        with(B::NotToldAgainInANewLife, &one, 1, 2, &[(F::Failover, 1), (F::Deposed, 1)]),
-        with(B::PositionBelowTheFloor, &one, 0, 0, &[(F::EvictLedger, 1), (F::ClockBack, 1)]),
-        with(B::LocalStepsInTheSharedStore, &one, 1, 1, &[(F::LoseRequest, 1)]),
-        with(B::RenewedAsOfTheAnswer, &one, 1, 0, &[]),
-        with(B::NoLease, &one, 0, 2, &[(F::Cut, 1)]),
-        with(B::OutcomeUnknownTakenForNothing, &one, 0, 2, &[(F::LoseAnswer, 1)]),
-        Scenario {
-            keep: true,
-            ..with(B::WriteKeptThoughDisturbed, &[(0, PATH), (1, PATH)], 0, 0, &[])
-        },
-        with(B::HeardAsOfTheAnswer, &one, 0, 3, &[]),
-        with(B::NewLifeReadFromWhereTheOldOneEnded, &one, 1, 1, &[(F::Failover, 1)]),
-        with(B::TrimmingIgnored, &one, 0, 1, &[(F::Trim, 2), (F::Cut, 1)]),
-    ]
+    let (one, crash) = ([(0, PATH)], [(F::Crash, 1)]);
+    let deposed = [(F::Failover, 1), (F::Deposed, 1)];
+    let two = |other| [(0, PATH), (1, other)];
+    let all = [
+        (B::DeleteInsteadOfStamp, world(&one, 1, 0, &[])),
+        (B::PositionReadAfterTheFetch, world(&one, 1, 0, &[])),
+        (B::VersionFromACounter, world(&[(0, NAMESPACE)], 0, 0, &[(F::EvictVersions, 1)])),
+        (B::NoFence, world(&one, 0, 3, &[(F::Failover, 1)])),
+        (B::NoIntent, world(&one, 0, 2, &crash)),
+        (B::OneIntentForAll, Scenario { refusals: true, ..world(&two(PATH), 0, 2, &crash) }),
+        (B::TrustedBeforeReplay, world(&one, 0, 2, &[(F::Outage, 1)])),
+        (B::CollapseAcrossAnInvalidation, Scenario { joins: 1, ..world(&one, 1, 0, &[]) }),
+        (B::AcknowledgedBeforeItsRecord, world(&one, 0, 2, &[(F::Cut, 1)])),
+        (B::NoOrphanClosing, world(&one, 0, 2, &crash)),
+        (B::OrphanClosedWithoutRecord, world(&one, 0, 2, &crash)),
+        (B::IntentClosedBeforeTheRecord, world(&one, 0, 2, &crash)),
+        (B::TrustAheadInDebt, world(&two(PATH), 1, 0, &[])),
+        (B::NoTimeForDebts, world(&one, 0, 3, &[(F::Outage, 1)])),
+        (B::DoubtIgnored, world(&one, 0, 2, &[(F::Cut, 1)])),
+        (B::NotToldAgainInANewLife, world(&one, 1, 0, &deposed)),
+        (B::PositionBelowTheFloor, world(&one, 0, 0, &[(F::EvictLedger, 1), (F::ClockBack, 1)])),
+        (B::LocalStepsInTheSharedStore, world(&two(PATH), 1, 0, &[])),
+        (B::RenewedAsOfTheAnswer, world(&one, 1, 0, &[])),
+        (B::NoLease, world(&one, 0, 2, &[(F::Cut, 1)])),
+        (B::OutcomeUnknownTakenForNothing, world(&one, 0, 2, &[(F::LoseAnswer, 1)])),
+        (B::WriteKeptThoughDisturbed, Scenario { keep: true, ..world(&two(PATH), 0, 0, &[]) }),
+        (B::HeardAsOfTheAnswer, Scenario { swift: false, polls: true, ..world(&one, 0, 2, &[]) }),
+        (B::NewLifeReadFromWhereTheOldOneEnded, world(&one, 1, 1, &[(F::Failover, 1)])),
+        (B::TrimmingIgnored, world(&one, 0, 1, &[(F::Trim, 2), (F::Cut, 1)])),
+    ];
+    all.map(|(bug, scenario)| Scenario { bug: Some(bug), ..scenario }).to_vec()
 }

@@ -11,7 +11,9 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use larder::ledger::name::Belongs;
-use larder::ledger::{Cause, Debt, Doubt, Intent, Ledger, Mode, Position, Reading, Standing, Ticket};
+use larder::ledger::{
+    Cause, Debt, Doubt, Intent, Ledger, Mode, Position, Reading, Standing, Ticket,
+};
 use larder::semantics::time::Timestamp;
 
 use crate::bugs::Bug;
@@ -23,8 +25,8 @@ use crate::server::{bits, spelled};
 const TICK: u64 = 800;
 const LEASE: Duration = Duration::from_millis(1000);
 
-/// How long an announced write is kept: not one tick, but two. To be put off after one.
-const SPAN: Duration = Duration::from_millis(1500);
+/// How long an announced write is kept: longer than a lease, not four ticks. To be put off after two.
+const SPAN: Duration = Duration::from_millis(2500);
 
 const START: u64 = 1_000_000;
 
@@ -63,8 +65,6 @@ pub(crate) struct Scenario {
     pub(crate) fills: u8,
     pub(crate) joins: u8,
     pub(crate) ticks: u8,
-    /// Time that a fill or a write takes is not told from none, where this is off: the origin
-    /// answers at any time.
     pub(crate) faults: Vec<(Fault, u8)>,
     /// Most records in one answer of XREAD.
     pub(crate) page: usize,
@@ -72,9 +72,14 @@ pub(crate) struct Scenario {
     pub(crate) names: usize,
     /// The answers to writes are kept as entries.
     pub(crate) keep: bool,
-    /// The tails are connected and have heard before anything happens, and both processes have the
-    /// entry.
-    pub(crate) warm: bool,
+    /// Valkey's answers reach the processes at once; else anything may happen before they do.
+    pub(crate) swift: bool,
+    /// With slow answers: also such as tell nothing new, and are late to do so.
+    pub(crate) polls: bool,
+    /// The origin may refuse a write, and change nothing.
+    pub(crate) refusals: bool,
+    /// The writes are announced and sent to the origin when it begins.
+    pub(crate) sent: bool,
     /// Ticks after which a write that was acknowledged is seen everywhere.
     pub(crate) bound: u8,
     pub(crate) bug: Option<Bug>,
@@ -92,7 +97,10 @@ impl Default for Scenario {
             page: 1000,
             names: 1000,
             keep: false,
-            warm: true,
+            swift: false,
+            polls: false,
+            refusals: false,
+            sent: false,
             bound: 2,
             bug: None,
         }
@@ -165,7 +173,10 @@ impl Hasher for Twofold {
     fn write_u64(&mut self, word: u64) {
         const FACTORS: (u64, u64) = (0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f);
         let (a, b) = (self.0 ^ word ^ FACTORS.1, self.1.rotate_left(23) ^ word);
-        let (a, b) = (u128::from(a) * u128::from(FACTORS.0), u128::from(b ^ FACTORS.0) * u128::from(FACTORS.1));
+        let (a, b) = (
+            u128::from(a) * u128::from(FACTORS.0),
+            u128::from(b ^ FACTORS.0) * u128::from(FACTORS.1),
+        );
         self.0 = (a as u64) ^ ((a >> 64) as u64).rotate_left(7);
         self.1 = (b as u64) ^ (b >> 64) as u64;
     }
@@ -324,6 +335,7 @@ pub(crate) enum Event {
     Apply(u8),
     /// The same, of a process that is no more: or never.
     ApplyLate(u8),
+    Refuse(u8),
     Conclude(u8),
     LoseAnswer(u8),
     Acknowledge(u8),
@@ -338,6 +350,10 @@ pub(crate) enum Event {
     Connect(u8),
     Opened(u8),
     Read(u8),
+    /// The same, when there is nothing new.
+    Poll(u8),
+    /// The same, and its answer.
+    ReadThrough(u8, bool),
     Handle(u8, bool),
     LookedAgain(u8),
     Send(u8),
@@ -389,9 +405,7 @@ impl World {
             joins: scenario.joins,
             left,
         };
-        if scenario.warm {
-            world.warm_up(scenario);
-        }
+        world.warm_up(scenario);
         world.reseal();
         world
     }
@@ -407,7 +421,8 @@ impl World {
                 Event::Handle(p, false),
                 Event::LookedAgain(p),
             ];
-            steps.into_iter().for_each(|event| self.go(scenario, event).unwrap());
+            let slow = Scenario { swift: false, ..scenario.clone() };
+            steps.into_iter().for_each(|event| self.go(&slow, event).unwrap());
         }
         let steps = [
             Event::Fill(0),
@@ -420,6 +435,16 @@ impl World {
         steps.into_iter().for_each(|event| self.go(scenario, event).unwrap());
         let entries = self.primary.value.entries.clone();
         self.process(1).memory = entries;
+        if scenario.sent {
+            for (w, (by, _)) in (0..).zip(&scenario.writes) {
+                self.go(scenario, Event::Intend(w)).unwrap();
+                if self.has_due(*by) {
+                    self.send(*by, scenario).unwrap();
+                    self.sent(*by);
+                }
+                self.go(scenario, Event::Forward(w)).unwrap();
+            }
+        }
     }
 
     /// Of two with the same one, nobody can tell which is which.
@@ -587,7 +612,7 @@ impl World {
     /// In an order of its own.
     pub(crate) fn events(&self, scenario: &Scenario) -> Vec<Event> {
         let mut all = Vec::new();
-        self.writes_go_on(&mut all);
+        self.writes_go_on(scenario, &mut all);
         for p in [0, 1] {
             if self.at(p).alive {
                 self.tail_goes_on(p, scenario, &mut all);
@@ -620,28 +645,31 @@ impl World {
                 || (settled && process.exchange.is_none() && !self.has_due(p))
         });
         let orphans = !self.primary.value.intents.is_empty();
-        let more = self.tick < scenario.ticks || (!busy && orphans && self.tick < 20);
+        let more =
+            self.tick < scenario.ticks || (!busy && orphans && self.tick < scenario.ticks + 5);
         idle && more
     }
 
     fn has_due(&self, p: u8) -> bool {
         let ledger = &self.at(p).ledger;
-        if ledger.intents().is_empty() && ledger.owed().is_empty() {
-            return false;
-        }
-        let mut ledger = ledger.clone();
-        !ledger.intents_mut().take_due(moment(self.tick)).is_empty()
-            || !ledger.owed_mut().take_due().is_empty()
-            || !ledger.intents_mut().take_withdrawn().is_empty()
+        let intents = || {
+            let mut intents = ledger.intents().clone();
+            !intents.take_due(moment(self.tick)).is_empty() || !intents.take_withdrawn().is_empty()
+        };
+        (!ledger.intents().is_empty() && intents())
+            || (!ledger.owed().is_empty() && !ledger.owed().clone().take_due().is_empty())
     }
 
-    fn writes_go_on(&self, all: &mut Vec<Event>) {
+    fn writes_go_on(&self, scenario: &Scenario, all: &mut Vec<Event>) {
         for (w, write) in (0..).zip(&self.writes) {
             let alive = self.at(write.by).alive && self.at(write.by).instance == write.instance;
             match write.progress {
                 Progress::Idle if self.at(write.by).alive => all.push(Event::Intend(w)),
                 Progress::Intending(ticket) if alive && self.may_forward(write, ticket) => {
                     all.push(Event::Forward(w));
+                }
+                Progress::Sent(_) if alive && write.value.is_none() && scenario.refusals => {
+                    all.push(Event::Refuse(w));
                 }
                 Progress::Sent(_) if alive && write.value.is_some() => {
                     all.push(Event::Conclude(w));
@@ -663,10 +691,10 @@ impl World {
 
     fn may_forward(&self, write: &Write, ticket: Ticket) -> bool {
         let process = self.at(write.by);
-        let mut ledger = process.ledger.clone();
         let waiting = process.exchange.as_ref().is_some_and(|e| e.intents.contains(&ticket));
-        let due = ledger.intents_mut().take_due(moment(self.tick));
-        ledger.is_store_away() || !(waiting || due.iter().any(|intent| intent.ticket == ticket))
+        let due = || process.ledger.intents().clone().take_due(moment(self.tick));
+        process.ledger.is_store_away()
+            || !(waiting || due().iter().any(|intent| intent.ticket == ticket))
     }
 
     fn tail_goes_on(&self, p: u8, scenario: &Scenario, all: &mut Vec<Event>) {
@@ -675,7 +703,14 @@ impl World {
             Tail::Down if self.reaches(p) => all.push(Event::Connect(p)),
             Tail::Looking(_) => all.push(Event::Opened(p)),
             Tail::LookingAgain(..) => all.push(Event::LookedAgain(p)),
+            Tail::Idle if self.would_read(p, scenario) && scenario.swift => {
+                all.push(Event::ReadThrough(p, true));
+                if process.looked {
+                    all.push(Event::ReadThrough(p, false));
+                }
+            }
             Tail::Idle if self.would_read(p, scenario) => all.push(Event::Read(p)),
+            Tail::Idle if !scenario.swift && scenario.polls => all.push(Event::Poll(p)),
             Tail::Reading(..) => {
                 // In the first round of a connection it has just looked.
                 let told = process.reading.clone();
@@ -699,7 +734,6 @@ impl World {
                 && !process.ledger.owed().is_overdue())
             || process.life != server.life
             || server.stream.is_none()
-            || server.intents.values().any(|(_, deadline)| *deadline <= server.clock)
     }
 
     fn append_goes_on(&self, p: u8, all: &mut Vec<Event>) {
@@ -836,6 +870,7 @@ impl World {
                 self.origin += 1;
                 self.writes[usize::from(w)].value = Some(self.origin);
             }
+            Event::Refuse(w) => self.refuse(w),
             Event::Conclude(w) => self.conclude(w, scenario),
             Event::LoseAnswer(w) => {
                 self.spend(Fault::LoseAnswer);
@@ -855,12 +890,27 @@ impl World {
             Event::Received(p, f) => return self.received(p, f, scenario),
             Event::Stored(p, f) => self.stored(p, f, scenario),
             Event::Put(p) => self.put(p),
-            Event::Connect(p) => self.connect(p, scenario),
+            Event::Connect(p) => {
+                self.connect(p, scenario);
+                if scenario.swift {
+                    self.opened(p, scenario);
+                }
+            }
+            Event::ReadThrough(p, due) => {
+                self.read(p, scenario);
+                self.handle(p, due, scenario);
+                self.looked_again(p, scenario);
+            }
             Event::Opened(p) => self.opened(p, scenario),
-            Event::Read(p) => self.read(p, scenario),
+            Event::Read(p) | Event::Poll(p) => self.read(p, scenario),
             Event::Handle(p, due) => self.handle(p, due, scenario),
             Event::LookedAgain(p) => self.looked_again(p, scenario),
-            Event::Send(p) => return self.send(p, scenario),
+            Event::Send(p) => {
+                self.send(p, scenario)?;
+                if scenario.swift {
+                    self.sent(p);
+                }
+            }
             Event::Sent(p) => self.sent(p),
             Event::Unreachable(p) => self.unreachable(p),
             Event::Crash(p) => self.crash(p, scenario),
@@ -943,6 +993,16 @@ impl World {
         }
     }
 
+    /// The origin's answer says that it changed nothing.
+    fn refuse(&mut self, w: u8) {
+        let write = &mut self.writes[usize::from(w)];
+        let by = write.by;
+        if let Progress::Sent(Some(intent)) = std::mem::replace(&mut write.progress, Progress::Done)
+        {
+            self.process(by).ledger.intents_mut().withdraw(intent);
+        }
+    }
+
     /// The origin's answer is here, or will not come: the same either way.
     fn conclude(&mut self, w: u8, scenario: &Scenario) {
         let Write { by, names, progress: Progress::Sent(intent), .. } = self.writes[usize::from(w)]
@@ -994,7 +1054,12 @@ impl World {
         (write.progress, write.acked, write.owed) = (Progress::Done, Some(tick), owed);
         let Write { by, since, value: Some(value), .. } = *write else { return };
         if let (true, Some(as_of)) = (scenario.keep, at) {
-            self.keep(by, since, Entry { value, as_of, vouched: moment(tick).as_millis() }, scenario);
+            self.keep(
+                by,
+                since,
+                Entry { value, as_of, vouched: moment(tick).as_millis() },
+                scenario,
+            );
         }
     }
 
@@ -1028,8 +1093,7 @@ impl World {
         let looked = self.shared_entry(p, key);
         let process = self.process(p);
         let stale = process.memory.get(&key).copied();
-        let stale =
-            stale.filter(|e| process.standing(e, tick, scenario) != Standing::Invalidated);
+        let stale = stale.filter(|e| process.standing(e, tick, scenario) != Standing::Invalidated);
         for flight in process.flights.iter_mut().filter(|flight| flight.key == key) {
             flight.joinable = false;
         }
@@ -1194,7 +1258,8 @@ impl World {
         let server = self.server(deposed);
         let rows = server.stream.as_ref().map_or(0, |stream| stream.rows.len());
         let look = server.look(known, applied, by, scenario.lapses());
-        let new: Vec<Row> = server.stream.iter().flat_map(|s| s.rows.iter().skip(rows)).copied().collect();
+        let new: Vec<Row> =
+            server.stream.iter().flat_map(|s| s.rows.iter().skip(rows)).copied().collect();
         let closed: Vec<_> =
             open.into_iter().filter(|key| !server.intents.contains_key(key)).collect();
         if !deposed || self.deposed.is_none() {
@@ -1317,8 +1382,9 @@ impl World {
         let tick = self.tick;
         let process = self.process(p);
         let intents = process.ledger.intents_mut().take_due(moment(tick));
-        let debts = process.ledger.owed_mut().take_due();
         let withdrawn = process.ledger.intents_mut().take_withdrawn();
+        let first = scenario.has(Bug::IntentClosedBeforeTheRecord) && !withdrawn.is_empty();
+        let debts = if first { Vec::new() } else { process.ledger.owed_mut().take_due() };
         self.exchange(p, &intents, &debts, &withdrawn, scenario)
     }
 
@@ -1356,7 +1422,8 @@ impl World {
             let server = self.server(deposed);
             let rows = server.stream.as_ref().map_or(0, |stream| stream.rows.len());
             let id = server.append(&call, scenario.lapses());
-            let rows: Vec<_> = server.stream.iter().flat_map(|s| s.rows.iter().skip(rows)).copied().collect();
+            let rows: Vec<_> =
+                server.stream.iter().flat_map(|s| s.rows.iter().skip(rows)).copied().collect();
             if id < least {
                 return Err(format!("a record at {id}, below {least}, which was handed out"));
             }
@@ -1500,7 +1567,8 @@ impl World {
         self.spend(Fault::Failover);
         let Some(saved) = self.saved.clone() else { return };
         let mut server = saved.value.clone();
-        (server.epoch, server.clock) = (self.primary.value.epoch + 1, self.primary.value.clock - 3_000);
+        (server.epoch, server.clock) =
+            (self.primary.value.epoch + 1, self.primary.value.clock - 3_000);
         let old = std::mem::replace(&mut self.primary, Rc::new(seal(server)));
         if kept.is_some() {
             self.spend(Fault::Deposed);
@@ -1693,6 +1761,8 @@ impl Event {
             Self::Intend(_)
                 | Self::ApplyLate(_)
                 | Self::LoseAnswer(_)
+                | Self::Poll(_)
+                | Self::Refuse(_)
                 | Self::Fill(_)
                 | Self::Refresh(_)
                 | Self::Join(..)
@@ -1720,6 +1790,7 @@ impl fmt::Display for Event {
             Self::Forward(w) => write!(f, "write {w} is sent to the origin"),
             Self::Apply(w) => write!(f, "the origin carries out write {w}"),
             Self::ApplyLate(w) => write!(f, "the origin carries out write {w}, whose process died"),
+            Self::Refuse(w) => write!(f, "the origin refuses write {w}"),
             Self::Conclude(w) => write!(f, "the origin's answer to write {w} arrives"),
             Self::LoseAnswer(w) => write!(f, "the origin's answer to write {w} is lost"),
             Self::Acknowledge(w) => write!(f, "write {w} is acknowledged"),
@@ -1733,7 +1804,11 @@ impl fmt::Display for Event {
             Self::Put(p) => write!(f, "an entry of process {p} reaches the shared store"),
             Self::Connect(p) => write!(f, "the tail of process {p} connects and looks"),
             Self::Opened(p) => write!(f, "the answer to that look reaches process {p}"),
-            Self::Read(p) => write!(f, "process {p} reads on"),
+            Self::Read(p) | Self::Poll(p) => write!(f, "process {p} reads on"),
+            Self::ReadThrough(p, false) => write!(f, "process {p} reads on, and takes that in"),
+            Self::ReadThrough(p, true) => {
+                write!(f, "process {p} reads on, takes that in, and looks")
+            }
             Self::Handle(p, false) => write!(f, "process {p} takes in what it read"),
             Self::Handle(p, true) => write!(f, "process {p} takes in what it read, and looks"),
             Self::LookedAgain(p) => write!(f, "the answer to that look reaches process {p}"),
