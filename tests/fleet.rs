@@ -7,6 +7,7 @@
 //! | `parts.rs` | do processes put together what each has of a whole? |
 //! | `represent.rs` | does every process see what the answer to a write put into the store, and when it goes? |
 //! | `purge.rs` | does every process see what was purged through another? |
+//! | `strict.rs` | does a strict route ever show what came before an acknowledged write? |
 //! | `intent.rs` | what if the process dies that carries out a write? |
 //! | `lease.rs` | what if the process that fetches for all dies? |
 //! | `fence.rs` | what if Valkey comes back with less than it had? |
@@ -36,6 +37,8 @@ mod parts;
 mod purge;
 #[path = "fleet/represent.rs"]
 mod represent;
+#[path = "fleet/strict.rs"]
+mod strict;
 #[path = "fleet/write.rs"]
 mod write;
 
