@@ -30,6 +30,10 @@
 //! - of a write whose record a deposed primary took: until a lease after its process has told the live
 //!   one.
 //!
+//! A strict GET, once its process has reached the end of the ledger that it was told when it came, is
+//! not shown anything older than what was acknowledged before it came, through any process, unless as
+//! owed, or while a deposed primary answers.
+//!
 //! Besides, at every moment:
 //!
 //! 4. what a process has applied, it obeys, whether or not anybody was told of the write: it takes
@@ -49,7 +53,7 @@
 //! # What is left out
 //!
 //! More than one resource; soft purges; tags and prefixes (tables in `src/ledger` cover them); settling;
-//! `durability = "replicas"`; strict reads; the lease between processes for one fill, which saves
+//! `durability = "replicas"`; the lease between processes for one fill, which saves
 //! work and decides nothing; a write that the origin carries out after the deadline of its intent;
 //! requests that Valkey carries out after their sender gave them up; records larger than a page.
 //!
@@ -105,6 +109,7 @@ fn of_processes() -> Vec<Scenario> {
         world("nothing goes wrong", &[]),
         Scenario { fills: 2, joins: 1, keep: true, ..writers("two writers, two fillers", &[]) },
         Scenario { polls: true, ..slow("slow answers", &[]) },
+        Scenario { stricts: 2, fills: 1, ..world("strict", &[]) },
         world("a process dies", &[(F::Crash, 1)]),
         Scenario { refusals: true, ..writers("two writers, and one dies", &[(F::Crash, 1)]) },
         slow("a process dies, slow answers", &[(F::Crash, 1)]),
@@ -153,6 +158,8 @@ fn of_failovers() -> Vec<Scenario> {
     let sent = |scenario| Scenario { sent: true, fills: 1, ..scenario };
     vec![
         world("failover", &[(F::Failover, 1)]),
+        Scenario { stricts: 1, ..sent(world("strict, failover", &[(F::Failover, 1)])) },
+        Scenario { stricts: 1, ..sent(world("strict, restart", &[(F::RestartOld, 1)])) },
         writers("two writers, failover", &[(F::Failover, 1)]),
         slow("failover, slow answers", &[(F::Failover, 1)]),
         world("failover, and a clock that steps back", &[(F::Failover, 1), (F::ClockBack, 1)]),

@@ -314,6 +314,7 @@ impl Ledger {
     /// After a silence longer than the lease the others get a moment to say what they owe: until
     /// then, what was there before stays suspect.
     pub fn heard(&mut self, at: Timestamp) {
+        self.owed.missed();
         if self.owed.is_overdue() {
             return;
         }
@@ -396,8 +397,9 @@ impl Ledger {
     /// tell which is which. For exploring what it does (`tests/model.rs`), and of no other use.
     #[doc(hidden)]
     pub fn fingerprint(&self, into: &mut impl Hasher) {
-        let Self { applied, fence, horizon, heard, back_at, opening, instance, .. } = self;
-        (applied, fence, horizon, heard, back_at, opening, instance, &self.intents).hash(into);
+        let Self { applied, fence, horizon, heard, back_at, opening, crossed, .. } = self;
+        (applied, fence, horizon, heard, back_at, opening, crossed).hash(into);
+        (&self.instance, &self.intents).hash(into);
         self.index.fingerprint(into);
         self.recent.hash(into);
         self.versions.fingerprint(into);

@@ -31,6 +31,7 @@ pub(crate) enum Bug {
     HeardAsOfTheAnswer,
     NewLifeReadFromWhereTheOldOneEnded,
     TrimmingIgnored,
+    HeadNotWaitedFor,
 }
 
 /// Each with the smallest world that it shows in.
@@ -76,6 +77,7 @@ pub(crate) fn planted() -> Vec<Scenario> {
         (B::HeardAsOfTheAnswer, Scenario { swift: false, polls: true, ..world(&one, 0, 2, &[]) }),
         (B::NewLifeReadFromWhereTheOldOneEnded, world(&one, 1, 1, &[(F::Failover, 1)])),
         (B::TrimmingIgnored, world(&one, 0, 1, &[(F::Trim, 2), (F::Cut, 1)])),
+        (B::HeadNotWaitedFor, Scenario { stricts: 1, ..world(&one, 0, 0, &[]) }),
     ];
     all.map(|(bug, scenario)| Scenario { bug: Some(bug), ..scenario }).to_vec()
 }

@@ -10,16 +10,22 @@ use std::collections::BTreeMap;
 use larder::ledger::{Cause, Mode, Position, Ticket, record};
 use redis::{Connection, Value};
 
-use crate::server::{Call, Instance, LEAD, Lapses, NAMESPACE, Server, bits, spelled};
+use crate::server::{Call, Instance, LEAD, Lapses, NAMESPACE, Server, bits, life_text, spelled};
 use crate::valkey::Valkey;
 
 const LOOK: &str = concat!(
     include_str!("../../src/store/valkey/ledger/common.lua"),
+    include_str!("../../src/store/valkey/ledger/sight.lua"),
     include_str!("../../src/store/valkey/ledger/look.lua")
 );
 const APPEND: &str = concat!(
     include_str!("../../src/store/valkey/ledger/common.lua"),
     include_str!("../../src/store/valkey/ledger/append.lua")
+);
+const HEAD: &str = concat!(
+    include_str!("../../src/store/valkey/ledger/common.lua"),
+    include_str!("../../src/store/valkey/ledger/sight.lua"),
+    include_str!("../../src/store/valkey/ledger/head.lua")
 );
 const ANNOUNCE: &str = include_str!("../../src/store/valkey/ledger/announce.lua");
 
@@ -36,6 +42,8 @@ const HOUR: u64 = 3_600_000;
 struct Caller {
     applied: (Position, Position),
     life: (String, Option<(u8, Position)>),
+    /// The last life whose fence it has read, and found above all it knew.
+    crossed: (String, String),
 }
 
 struct Both {
@@ -74,7 +82,8 @@ impl Both {
         self.here.clock = seconds * 1000 + micros / 1000;
         let who = usize::try_from(random(2)).unwrap();
         match random(20) {
-            0..5 => self.look(who),
+            0..4 => self.look(who),
+            4 => self.head(who),
             5..10 => self.append(who, random),
             10..13 => self.announce(who, random),
             13..17 => self.read(who),
@@ -87,14 +96,15 @@ impl Both {
 
     fn look(&mut self, who: usize) {
         self.done.push(format!("{who} looks"));
-        let Caller { applied, life } = self.callers[who].clone();
+        let Caller { applied, life, crossed } = self.callers[who].clone();
         let mut call = redis::cmd("EVAL");
         call.arg(LOOK).arg(4).arg(&[STREAM, NAMESPACES, INSTANCES, INTENTS]);
         call.arg(&life.0).arg(applied.0.to_string()).arg(applied.0.next().to_string());
         call.arg(LEAD).arg(1_000_000).arg(name(who).to_string()).arg(30_000);
+        call.arg(&crossed.0);
         let reply: Vec<Value> = call.query(&mut self.there).unwrap();
         let text = |at: usize| redis::from_redis_value_ref::<String>(&reply[at]).unwrap();
-        let look = self.here.look(life.1, applied.1, name(who), Lapses::default());
+        let look = self.here.look(life.1, applied.1, &crossed.1, name(who), Lapses::default());
         self.pairs.push((position(&text(1)), look.last));
         let incomplete = matches!(reply[2], Value::Int(1));
         assert_eq!(incomplete, look.incomplete, "{:#?}", self.done);
@@ -107,6 +117,20 @@ impl Both {
         let known = *self.lives.entry(life.clone()).or_insert(look.life);
         assert_eq!(known, look.life, "another life of the stream: {:#?}", self.done);
         self.callers[who].life = (life, Some(look.life));
+    }
+
+    fn head(&mut self, who: usize) {
+        self.done.push(format!("{who} asks for the head"));
+        let applied = self.callers[who].applied;
+        let mut call = redis::cmd("EVAL");
+        call.arg(HEAD).arg(2).arg(&[STREAM, NAMESPACES]).arg(applied.0.to_string());
+        let there: Option<(String, String)> = call.query(&mut self.there).unwrap();
+        let here = self.here.head(applied.1);
+        assert_eq!(there.is_some(), here.is_some(), "{:#?}", self.done);
+        if let Some(((life, last), (known, here))) = there.zip(here) {
+            assert_eq!(*self.lives.entry(life).or_insert(known), known, "{:#?}", self.done);
+            self.pairs.push((position(&last), here));
+        }
     }
 
     fn append(&mut self, who: usize, random: &mut impl FnMut(u64) -> u64) {
@@ -167,12 +191,18 @@ impl Both {
             assert_eq!(told, (&*row.writer.to_string(), row.ticket, row.cause), "{:#?}", self.done);
             let names = match &record.kind {
                 record::Kind::Invalidation { names, .. } => Some(bits(names)),
-                record::Kind::Fence { .. } => None,
+                record::Kind::Fence { epoch } => {
+                    let caller = &mut self.callers[who];
+                    if record.position > caller.applied.0 {
+                        let here = life_text((row.epoch, row.id));
+                        caller.crossed = (format!("{epoch} {}", record.position), here);
+                    }
+                    None
+                }
             };
+            let caller = &mut self.callers[who];
+            caller.applied = caller.applied.max((record.position, row.id));
             assert_eq!(names, row.names, "{:#?}", self.done);
-        }
-        if let Some(last) = self.pairs.last().filter(|_| !here.is_empty()) {
-            self.callers[who].applied = *last;
         }
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct Row {
     pub(crate) id: Position,
     /// `None`: a fence.
     pub(crate) names: Option<u8>,
+    /// That a fence opens.
+    pub(crate) epoch: u8,
     pub(crate) writer: Instance,
     pub(crate) ticket: Option<Ticket>,
     pub(crate) cause: Cause,
@@ -119,10 +121,12 @@ impl Server {
         &mut self,
         known: Option<(u8, Position)>,
         applied: Position,
+        crossed: &str,
         by: Instance,
         lapses: Lapses,
     ) -> Look {
-        if self.fence_is_due(known, applied) && (!lapses.no_fence || self.stream.is_none()) {
+        if self.fence_is_due(known, applied, crossed) && (!lapses.no_fence || self.stream.is_none())
+        {
             self.fence(applied.next(), by, lapses);
         }
         self.close_orphans(applied.next(), by, lapses);
@@ -135,13 +139,25 @@ impl Server {
         }
     }
 
-    fn fence_is_due(&self, known: Option<(u8, Position)>, applied: Position) -> bool {
+    /// `head.lua`: where the stream ends, if that means anything.
+    pub(crate) fn head(&self, applied: Position) -> Option<((u8, Position), Position)> {
+        let end = || Some((self.life?, self.stream.as_ref()?.last));
+        if self.fence_is_due(None, applied, "") { None } else { end() }
+    }
+
+    fn fence_is_due(
+        &self,
+        known: Option<(u8, Position)>,
+        applied: Position,
+        crossed: &str,
+    ) -> bool {
         let (Some(stream), Some(life)) = (&self.stream, self.life) else { return true };
-        let begins_with_fence = stream.rows.first().is_some_and(|row| row.names.is_none());
+        let holds = stream.rows.iter().any(|row| row.id == life.1);
         life.0 != self.epoch
             || stream.last < applied
-            || known.is_some_and(|known| known != life && applied >= life.1)
-            || (!stream.is_incomplete() && !begins_with_fence)
+            || (known.is_some_and(|known| known != life && applied >= life.1)
+                && life_text(life) != crossed)
+            || (!stream.is_incomplete() && !holds)
     }
 
     /// What died announced. In one step, and so once.
@@ -161,6 +177,7 @@ impl Server {
             let row = Row {
                 id: Position::ZERO,
                 names: Some(names),
+                epoch: 0,
                 writer: by,
                 ticket: None,
                 cause: Cause::Abandoned,
@@ -181,6 +198,7 @@ impl Server {
         let row = Row {
             id: Position::ZERO,
             names: Some(call.names),
+            epoch: 0,
             writer: call.writer,
             ticket: Some(call.ticket),
             cause: call.cause,
@@ -205,8 +223,14 @@ impl Server {
 
     fn fence(&mut self, least: Position, by: Instance, lapses: Lapses) {
         let ahead = Position::of_entry(self.clock + LEAD, 0).max(least);
-        let row =
-            Row { id: Position::ZERO, names: None, writer: by, ticket: None, cause: Cause::Fence };
+        let row = Row {
+            id: Position::ZERO,
+            names: None,
+            epoch: self.epoch,
+            writer: by,
+            ticket: None,
+            cause: Cause::Fence,
+        };
         let least = if lapses.no_floor { Position::ZERO } else { ahead };
         let id = self.add(least, row, lapses);
         self.life = Some((self.epoch, id));
@@ -265,13 +289,17 @@ impl Look {
 }
 
 pub(crate) fn life_text((epoch, fence): (u8, Position)) -> String {
-    format!("run{epoch}:repl{epoch} {fence}")
+    format!("{} {fence}", epoch_text(epoch))
+}
+
+fn epoch_text(epoch: u8) -> String {
+    format!("run{epoch}:repl{epoch}")
 }
 
 impl Row {
     pub(crate) fn record(&self) -> Record {
         let kind = match self.names {
-            None => Kind::Fence { epoch: "".into() },
+            None => Kind::Fence { epoch: epoch_text(self.epoch).into() },
             Some(names) => Kind::Invalidation { names: spelled(names), mode: Mode::Hard },
         };
         Record {

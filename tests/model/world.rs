@@ -18,7 +18,7 @@ use larder::semantics::time::Timestamp;
 
 use crate::bugs::Bug;
 use crate::server::{Call, Entry, Instance, Lapses, Look, Row, Server};
-use crate::server::{bits, spelled};
+use crate::server::{bits, life_text, spelled};
 
 /// What time passes by: less than a lease, more than half of one; what debts are given is less than
 /// two.
@@ -64,6 +64,8 @@ pub(crate) struct Scenario {
     pub(crate) writes: Vec<(u8, u8)>,
     pub(crate) fills: u8,
     pub(crate) joins: u8,
+    /// GETs that ask for the head of the ledger first.
+    pub(crate) stricts: u8,
     pub(crate) ticks: u8,
     pub(crate) faults: Vec<(Fault, u8)>,
     /// Most records in one answer of XREAD.
@@ -92,6 +94,7 @@ impl Default for Scenario {
             writes: vec![(0, crate::server::PATH)],
             fills: 2,
             joins: 0,
+            stricts: 0,
             ticks: 1,
             faults: Vec::new(),
             page: 1000,
@@ -263,6 +266,8 @@ struct Process {
     flights: Vec<Flight>,
     /// Entries on their way to the shared store.
     puts: Vec<(Position, Entry)>,
+    /// A strict GET that was told where the ledger ends: in which life, and where.
+    strict: Option<(Get, (u8, Position), Position)>,
     /// The last tick as of which a deposed primary said that it had heard everything.
     deceived: Option<u8>,
     cut: bool,
@@ -273,6 +278,7 @@ impl Told for Process {
         let Self { instance, alive, reading, tail, exchange, memory, flights, puts, .. } = self;
         (instance, alive, reading, tail, exchange, memory, flights, puts).hash(into);
         (self.tail_deposed, self.append_deposed, self.looked, self.deceived, self.cut).hash(into);
+        self.strict.hash(into);
         self.ledger.fingerprint(into);
     }
 }
@@ -323,6 +329,7 @@ pub(crate) struct World {
     writes: Vec<Write>,
     fills: u8,
     joins: u8,
+    stricts: u8,
     left: [u8; FAULTS],
 }
 
@@ -342,6 +349,8 @@ pub(crate) enum Event {
     Fill(u8),
     Refresh(u8),
     Join(u8, u8),
+    AskForTheHead(u8),
+    StrictServed(u8),
     Found(u8, u8),
     OriginReads(u8, u8),
     Received(u8, u8),
@@ -403,6 +412,7 @@ impl World {
             writes: writes.collect(),
             fills: scenario.fills,
             joins: scenario.joins,
+            stricts: scenario.stricts,
             left,
         };
         world.warm_up(scenario);
@@ -454,7 +464,7 @@ impl World {
         let processes = [self.processes[0].digest, self.processes[1].digest];
         digest(|into| {
             (self.tick, self.origin, self.up, servers, processes).hash(into);
-            (&self.writes, self.fills, self.joins, self.left).hash(into);
+            (&self.writes, self.fills, self.joins, self.stricts, self.left).hash(into);
         })
     }
 
@@ -555,6 +565,7 @@ impl Process {
             memory: BTreeMap::new(),
             flights: Vec::new(),
             puts: Vec::new(),
+            strict: None,
             deceived: None,
             cut: false,
         }
@@ -776,6 +787,11 @@ impl World {
                 all.push(Event::Join(p, f));
             }
         }
+        if process.strict.is_some() {
+            all.push(Event::StrictServed(p));
+        } else if self.stricts > 0 && self.reaches(p) {
+            all.push(Event::AskForTheHead(p));
+        }
         if self.fills > 0 {
             let key = self.key(p, scenario);
             let good = |entry: &Entry| process.is_good(entry, self.tick, scenario);
@@ -879,6 +895,8 @@ impl World {
             Event::Acknowledge(w) => self.acknowledge(w, false, scenario),
             Event::Fill(p) | Event::Refresh(p) => self.fill(p, scenario),
             Event::Join(p, f) => return self.join(p, f, scenario),
+            Event::AskForTheHead(p) => self.ask_for_the_head(p),
+            Event::StrictServed(p) => self.process(p).strict = None,
             Event::Found(p, f) => return self.found(p, f, scenario),
             Event::OriginReads(p, f) => {
                 let origin = self.origin;
@@ -1127,6 +1145,37 @@ impl World {
         }
     }
 
+    /// Not told, it asks again, or the origin.
+    fn ask_for_the_head(&mut self, p: u8) {
+        self.stricts -= 1;
+        let process = self.at(p);
+        let head = self.seen(process.append_deposed).head(process.ledger.applied().shared());
+        let get = Get { must: self.acked(), tick: self.tick };
+        self.process(p).strict = head.map(|(life, last)| (get, life, last));
+    }
+
+    /// What a strict GET is served that knows where the ledger ends.
+    fn check_strict(&self, p: u8, entry: Entry, scenario: &Scenario) -> Result<(), Violation> {
+        let process = self.at(p);
+        let Some((get, life, last)) = process.strict else { return Ok(()) };
+        let reached = process.ledger.has_reached(&life_text(life), last)
+            || scenario.has(Bug::HeadNotWaitedFor);
+        if !reached || self.used(scenario, Fault::Deposed) {
+            return Ok(());
+        }
+        for (w, write) in (0..).zip(&self.writes) {
+            let newer = write.value.is_some_and(|value| entry.value < value);
+            if newer && get.must & (1 << w) != 0 && !write.owed {
+                return Err(format!(
+                    "a strict GET at process {p} is served value {}, as of {}; write {w} had made \
+                     it {:?} and was acknowledged before ({:?})",
+                    entry.value, entry.as_of, write.value, write.covered,
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn acked(&self) -> u8 {
         let acked = (0..).zip(&self.writes).filter(|(_, write)| write.acked.is_some());
         acked.map(|(w, _)| 1 << w).fold(0, |all, bit: u8| all | bit)
@@ -1254,10 +1303,11 @@ impl World {
         let (by, deposed) = (process.instance, process.tail_deposed);
         let applied = process.ledger.applied().shared();
         let known = process.life;
+        let crossed = process.ledger.crossed().to_owned();
         let open: Vec<_> = self.seen(deposed).intents.keys().copied().collect();
         let server = self.server(deposed);
         let rows = server.stream.as_ref().map_or(0, |stream| stream.rows.len());
-        let look = server.look(known, applied, by, scenario.lapses());
+        let look = server.look(known, applied, &crossed, by, scenario.lapses());
         let new: Vec<Row> =
             server.stream.iter().flat_map(|s| s.rows.iter().skip(rows)).copied().collect();
         let closed: Vec<_> =
@@ -1631,6 +1681,7 @@ impl World {
                 if self.at(p).is_good(&entry, self.tick, scenario) {
                     self.may_serve(p, entry, get, scenario)?;
                     self.no_older_than_applied(p, entry, scenario)?;
+                    self.check_strict(p, entry, scenario)?;
                 }
             }
         }
@@ -1766,6 +1817,8 @@ impl Event {
                 | Self::Fill(_)
                 | Self::Refresh(_)
                 | Self::Join(..)
+                | Self::AskForTheHead(_)
+                | Self::StrictServed(_)
                 | Self::Crash(_)
                 | Self::LoseReply(_)
                 | Self::LoseRequest(_)
@@ -1797,6 +1850,8 @@ impl fmt::Display for Event {
             Self::Fill(p) => write!(f, "a GET at process {p} begins a fill"),
             Self::Refresh(p) => write!(f, "process {p} begins a refresh"),
             Self::Join(p, n) => write!(f, "a GET at process {p} joins its fill {n}"),
+            Self::AskForTheHead(p) => write!(f, "a strict GET at process {p} asks for the head"),
+            Self::StrictServed(p) => write!(f, "the strict GET at process {p} is served"),
             Self::Found(p, n) => write!(f, "the shared store has answered fill {n} of process {p}"),
             Self::OriginReads(p, n) => write!(f, "the origin answers fill {n} of process {p}"),
             Self::Received(p, n) => write!(f, "that answer arrives: fill {n} of process {p}"),
