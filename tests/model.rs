@@ -83,7 +83,7 @@ use std::time::Instant;
 
 use explore::explore;
 use server::{NAMESPACE, PATH};
-use world::{Fault, Scenario};
+use world::{Event, Fault, Scenario};
 
 /// Distinct states of each scenario that are visited if nobody says otherwise.
 const STATES: usize = 60_000;
@@ -164,6 +164,19 @@ fn of_failovers() -> Vec<Scenario> {
         slow("failover, slow answers", &[(F::Failover, 1)]),
         world("failover, and a clock that steps back", &[(F::Failover, 1), (F::ClockBack, 1)]),
         Scenario { ticks: 0, ..sent(world("a deposed primary", &deposed)) },
+        // The records of process 0 go to the old primary, and it reads the new one.
+        Scenario {
+            ticks: 0,
+            before: vec![
+                Event::Save,
+                Event::Failover(Some((0, false, true))),
+                Event::Connect(0),
+                Event::ReadThrough(0, true),
+                Event::Connect(1),
+                Event::ReadThrough(1, true),
+            ],
+            ..sent(world("a deposed primary, and two connections", &deposed))
+        },
         Scenario { ticks: 2, ..sent(world("a deposed primary, and time", &deposed)) },
         sent(slow("a deposed primary, slow answers", &deposed)),
         writers("two writers, a deposed primary", &deposed),
@@ -183,7 +196,7 @@ fn hold(scenarios: Vec<Scenario>) -> usize {
         let took = started.elapsed();
         println!("{}: {} distinct states{all}, {took:.1?}", scenario.name, explored.states);
         if let Some(found) = explored.violation {
-            panic!("{}:\n{}", scenario.name, found.story());
+            panic!("{}:\n{}", scenario.name, found.story(&scenario));
         }
         states += explored.states;
     }
@@ -234,10 +247,10 @@ fn every_planted_bug_is_caught() {
         println!(
             "{name}: {steps} steps, {} states, {took:.1?}\n{}",
             explored.states,
-            found.story()
+            found.story(&scenario)
         );
         if let Some(found) = sound.violation {
-            panic!("without {name}:\n{}", found.story());
+            panic!("without {name}:\n{}", found.story(&scenario));
         }
     }
     assert!(missed.is_empty(), "not caught: {missed:?}");

@@ -101,8 +101,10 @@ fn way(scenario: &Scenario, ways: &[(u32, u8)], mut at: u32, last: Option<Event>
 
 impl Counterexample {
     /// Numbered, in plain words.
-    pub(crate) fn story(&self) -> String {
+    pub(crate) fn story(&self, scenario: &Scenario) -> String {
+        let before = scenario.before.iter().map(|step| format!("       {step}\n"));
+        let before: String = before.collect();
         let steps = (1..).zip(&self.steps).map(|(n, step)| format!("{n:3}. {step}\n"));
-        format!("{}     => {}\n", steps.collect::<String>(), self.what)
+        format!("{before}{}     => {}\n", steps.collect::<String>(), self.what)
     }
 }

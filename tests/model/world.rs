@@ -82,6 +82,8 @@ pub(crate) struct Scenario {
     pub(crate) refusals: bool,
     /// The writes are announced and sent to the origin when it begins.
     pub(crate) sent: bool,
+    /// What has happened after that when it begins.
+    pub(crate) before: Vec<Event>,
     /// Ticks after which a write that was acknowledged is seen everywhere.
     pub(crate) bound: u8,
     pub(crate) bug: Option<Bug>,
@@ -100,6 +102,7 @@ impl Default for Scenario {
             page: 1000,
             names: 1000,
             keep: false,
+            before: Vec::new(),
             swift: false,
             polls: false,
             refusals: false,
@@ -454,6 +457,9 @@ impl World {
                 }
                 self.go(scenario, Event::Forward(w)).unwrap();
             }
+        }
+        for event in &scenario.before {
+            self.go(scenario, *event).unwrap();
         }
     }
 
