@@ -29,7 +29,6 @@ pub(crate) enum Bug {
     OutcomeUnknownTakenForNothing,
     WriteKeptThoughDisturbed,
     HeardAsOfTheAnswer,
-    NewLifeReadFromWhereTheOldOneEnded,
     TrimmingIgnored,
     HeadNotWaitedFor,
 }
@@ -87,8 +86,7 @@ pub(crate) fn planted() -> Vec<Scenario> {
         (B::OutcomeUnknownTakenForNothing, world(&one, 0, 2, &[(F::LoseAnswer, 1)])),
         (B::WriteKeptThoughDisturbed, Scenario { keep: true, ..world(&two(PATH), 0, 0, &[]) }),
         (B::HeardAsOfTheAnswer, Scenario { swift: false, polls: true, ..world(&one, 0, 2, &[]) }),
-        (B::NewLifeReadFromWhereTheOldOneEnded, world(&one, 1, 1, &[(F::Failover, 1)])),
-        (B::TrimmingIgnored, world(&one, 0, 1, &[(F::Trim, 2), (F::Cut, 1)])),
+        (B::TrimmingIgnored, world(&one, 0, 0, &[(F::Trim, 2), (F::Cut, 1)])),
         (B::HeadNotWaitedFor, Scenario { stricts: 1, ..world(&one, 0, 0, &[]) }),
     ];
     all.map(|(bug, scenario)| Scenario { bug: Some(bug), ..scenario }).to_vec()

@@ -1362,13 +1362,7 @@ impl World {
         let process = self.process(p);
         let checked = process.reading.checked();
         let other = process.ledger.open(&opening, checked);
-        if other && scenario.has(Bug::NewLifeReadFromWhereTheOldOneEnded) {
-            let (id, position) = (process.reading.last().to_owned(), process.ledger.applied());
-            process.reading.looked(&opening.life);
-            process.reading.page(Some((&id, position)), true);
-        } else {
-            process.reading.looked(&opening.life);
-        }
+        process.reading.looked(&opening.life);
         process.life = Some(look.life);
         process.read = process.reading.last().parse().unwrap();
         if other && scenario.has(Bug::NotToldAgainInANewLife) {
@@ -1718,12 +1712,12 @@ impl World {
     fn is_excused(&self, p: u8, write: &Write, get: Get, scenario: &Scenario) -> bool {
         let process = self.at(p);
         let Some(acked) = write.acked else { return true };
-        if process.instance == write.instance {
-            return false;
-        }
         let deceived = process.deceived.is_some_and(|tick| get.tick < tick + scenario.bound);
         if deceived || (process.tail_deposed && self.deposed.is_some()) {
             return true;
+        }
+        if process.instance == write.instance {
+            return false;
         }
         let since = match write.covered {
             Some((tick, position)) => {
