@@ -62,6 +62,22 @@ pub(crate) fn planted() -> Vec<Scenario> {
         E::Received(1, 0),
         E::Stored(1, 0),
     ];
+    let filled = |p| {
+        [
+            E::Fill(p),
+            E::Found(p, 0),
+            E::OriginReads(p, 0),
+            E::Received(p, 0),
+            E::Stored(p, 0),
+            E::Put(p),
+        ]
+    };
+    // Process 1 has written, and filled as of a record that process 0 has not read.
+    let mut ahead = vec![E::Apply(1), E::Conclude(1), E::Send(1), E::ReadThrough(1, true)];
+    ahead.extend(filled(1));
+    // Process 0 has filled as of a step of its own.
+    let mut stepped = vec![E::Apply(0), E::Conclude(0)];
+    stepped.extend(filled(0));
     let all = [
         (B::DeleteInsteadOfStamp, world(&one, 1, 0, &[])),
         (B::PositionReadAfterTheFetch, world(&one, 1, 0, &[])),
@@ -75,12 +91,15 @@ pub(crate) fn planted() -> Vec<Scenario> {
         (B::NoOrphanClosing, world(&one, 0, 2, &crash)),
         (B::OrphanClosedWithoutRecord, world(&one, 0, 2, &crash)),
         (B::IntentClosedBeforeTheRecord, world(&one, 0, 2, &crash)),
-        (B::TrustAheadInDebt, world(&two(PATH), 1, 0, &[])),
+        (B::TrustAheadInDebt, Scenario { before: ahead, ..world(&two(PATH), 1, 0, &[]) }),
         (B::NoTimeForDebts, world(&one, 0, 3, &[(F::Outage, 1)])),
         (B::DoubtIgnored, world(&one, 0, 2, &[(F::Cut, 1)])),
         (B::NotToldAgainInANewLife, Scenario { before, ..world(&one, 1, 0, &deposed) }),
         (B::PositionBelowTheFloor, world(&one, 0, 0, &[(F::EvictLedger, 1), (F::ClockBack, 1)])),
-        (B::LocalStepsInTheSharedStore, world(&two(PATH), 1, 0, &[])),
+        (
+            B::LocalStepsInTheSharedStore,
+            Scenario { before: stepped, ..world(&two(PATH), 1, 0, &[]) },
+        ),
         (B::RenewedAsOfTheAnswer, world(&one, 1, 0, &[])),
         (B::NoLease, world(&one, 0, 2, &[(F::Cut, 1)])),
         (B::OutcomeUnknownTakenForNothing, world(&one, 0, 2, &[(F::LoseAnswer, 1)])),
