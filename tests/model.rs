@@ -68,6 +68,8 @@
 //! called so.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::print_stdout, reason = "how many states, and the way to each planted bug")]
+#![expect(clippy::disallowed_methods, reason = "exploring takes real time, which is told")]
 
 #[path = "model/bugs.rs"]
 mod bugs;

@@ -318,7 +318,9 @@ fn the_imitation_does_what_the_scripts_do() {
             .unwrap();
         both.here = Server::new(both.here.epoch, 0);
         both.callers = Default::default();
-        (both.pairs.clear(), both.lives.clear(), both.open.clear());
+        both.pairs.clear();
+        both.lives.clear();
+        both.open.clear();
         both.done = vec![format!("seed {seed}")];
         let mut random = numbers(seed);
         (0..80).for_each(|_| both.step(&mut random));
