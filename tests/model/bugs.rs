@@ -21,7 +21,6 @@ pub(crate) enum Bug {
     TrustAheadInDebt,
     NoTimeForDebts,
     DoubtIgnored,
-    NotToldAgainInANewLife,
     PositionBelowTheFloor,
     LocalStepsInTheSharedStore,
     RenewedAsOfTheAnswer,
@@ -48,20 +47,7 @@ pub(crate) fn planted() -> Vec<Scenario> {
         ..Scenario::default()
     };
     let (one, crash) = ([(0, PATH)], [(F::Crash, 1)]);
-    let deposed = [(F::Failover, 1), (F::Deposed, 1)];
     let two = |other| [(0, PATH), (1, other)];
-    // Process 1 has the old value of after the fence; process 0 still talks to the old primary.
-    let before = vec![
-        E::Save,
-        E::Failover(Some((0, true, true))),
-        E::Connect(1),
-        E::ReadThrough(1, true),
-        E::Fill(1),
-        E::Found(1, 0),
-        E::OriginReads(1, 0),
-        E::Received(1, 0),
-        E::Stored(1, 0),
-    ];
     let filled = |p| {
         [
             E::Fill(p),
@@ -94,7 +80,6 @@ pub(crate) fn planted() -> Vec<Scenario> {
         (B::TrustAheadInDebt, Scenario { before: ahead, ..world(&two(PATH), 1, 0, &[]) }),
         (B::NoTimeForDebts, world(&one, 0, 3, &[(F::Outage, 1)])),
         (B::DoubtIgnored, world(&one, 0, 2, &[(F::Cut, 1)])),
-        (B::NotToldAgainInANewLife, Scenario { before, ..world(&one, 1, 0, &deposed) }),
         (B::PositionBelowTheFloor, world(&one, 0, 0, &[(F::EvictLedger, 1), (F::ClockBack, 1)])),
         (
             B::LocalStepsInTheSharedStore,

@@ -1361,14 +1361,10 @@ impl World {
         }
         let process = self.process(p);
         let checked = process.reading.checked();
-        let other = process.ledger.open(&opening, checked);
+        process.ledger.open(&opening, checked);
         process.reading.looked(&opening.life);
         process.life = Some(look.life);
         process.read = process.reading.last().parse().unwrap();
-        if other && scenario.has(Bug::NotToldAgainInANewLife) {
-            let due = process.ledger.owed_mut().take_due();
-            due.iter().for_each(|d| process.ledger.owed_mut().appended(d.ticket, Position::ZERO));
-        }
     }
 
     fn opened(&mut self, p: u8, scenario: &Scenario) {
