@@ -11,7 +11,7 @@
 //! be vouched for. Forgetting makes this process more suspicious, never less.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use super::Position;
 use super::name::{Belongs, Name, lineage, plain, prefix_digest};
@@ -23,7 +23,7 @@ use crate::semantics::time::Timestamp;
 const PREFIX_LENGTHS: usize = 1024;
 
 /// Name → position of its last invalidation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Index {
     hard: Table,
     soft: Table,
@@ -115,6 +115,15 @@ impl Index {
         self.hard.slots.len() + self.soft.slots.len()
     }
 
+    pub(super) fn fingerprint(&self, into: &mut impl Hasher) {
+        (&self.prefixes, self.newest, self.forgotten).hash(into);
+        for table in [&self.hard, &self.soft] {
+            let mut slots: Vec<_> = table.slots.iter().collect();
+            slots.sort_unstable_by_key(|(digest, _)| **digest);
+            (slots, &table.batches).hash(into);
+        }
+    }
+
     fn note_prefix(&mut self, length: usize, position: Position) {
         let last = self.prefixes.entry(length).or_default();
         *last = position.max(*last);
@@ -143,7 +152,7 @@ impl Index {
 
 /// Digest → position, for a bounded number of digests. About 33 bytes per slot of a table that is
 /// between 7/16 and 7/8 full, and 8 to 16 bytes for the list: less than 100 per name.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Table {
     slots: HashMap<u64, Slot, BuildHasherDefault<AlreadyHashed>>,
     /// In the order in which the names were noted, for dropping. The last one is being filled.
@@ -153,14 +162,14 @@ struct Table {
     limit: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Slot {
     position: Position,
     /// The latest batch that lists the name.
     batch: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Batch {
     number: u32,
     digests: Vec<u64>,
@@ -242,7 +251,7 @@ impl Hasher for AlreadyHashed {
 }
 
 /// Namespace → position of its last hard bump, as the stream has it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Versions {
     bumps: HashMap<Box<str>, Position>,
     limit: usize,
@@ -263,6 +272,12 @@ impl Versions {
     /// Moves whenever a version may have changed.
     pub(super) const fn changes(&self) -> u64 {
         self.changes
+    }
+
+    pub(super) fn fingerprint(&self, into: &mut impl Hasher) {
+        let mut bumps: Vec<_> = self.bumps.iter().collect();
+        bumps.sort_unstable();
+        bumps.hash(into);
     }
 
     /// Returns the highest position that had to be dropped for it.

@@ -23,7 +23,7 @@ use super::record::Cause;
 use crate::semantics::time::Timestamp;
 
 /// A write to be announced.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Intent {
     /// To say how it went.
     pub ticket: Ticket,
@@ -36,20 +36,20 @@ pub struct Intent {
 }
 
 /// All of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Intents {
     open: BTreeMap<Ticket, Open>,
     /// To be taken back.
     withdrawn: Vec<Intent>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Open {
     intent: Intent,
     state: State,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum State {
     Due,
     Late,

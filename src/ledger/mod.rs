@@ -21,6 +21,7 @@
 //! - **A stream that lost records** (restart, failover, flush) continues below positions already
 //!   handed out. It then begins with a fence above all of them.
 
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use crate::semantics::time::Timestamp;
@@ -95,7 +96,7 @@ impl Doubt {
 const DEBTS: Duration = Duration::from_millis(1500);
 
 /// What one process knows of the ledger.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ledger {
     index: Index,
     recent: Recent,
@@ -126,6 +127,23 @@ pub struct Opening {
     pub fence: Position,
     /// Nothing up to here can be read any more.
     pub trimmed: Position,
+}
+
+impl Opening {
+    /// From what was found: the life as it is written down (`<epoch> <fence>`), the last ID of the
+    /// stream, and, if entries are missing from it, the first that is left, if one is, and the
+    /// highest that was deleted by hand, if one was. `None` if the life cannot be read.
+    pub fn of(
+        life: &str,
+        last: Position,
+        missing: Option<(Option<Position>, Option<Position>)>,
+    ) -> Option<Self> {
+        let fence = life.split_once(' ')?.1.parse().ok()?;
+        let trimmed = missing.map_or(Position::ZERO, |(first, deleted)| {
+            first.map_or(last, Position::before_entry).max(deleted.unwrap_or_default())
+        });
+        Some(Self { life: life.into(), fence, trimmed })
+    }
 }
 
 impl Ledger {
@@ -321,6 +339,7 @@ impl Ledger {
     /// After a silence longer than the lease the others get a moment to say what they owe: until
     /// then, what was there before stays suspect.
     pub fn heard(&mut self, at: Timestamp) {
+        self.owed.missed();
         if self.owed.is_overdue() {
             return;
         }
@@ -397,6 +416,19 @@ impl Ledger {
     /// For taking what is due, and for saying how that went.
     pub const fn owed_mut(&mut self) -> &mut Owed {
         &mut self.owed
+    }
+
+    /// What its future depends on, in an order of its own: of two that write the same, nobody can
+    /// tell which is which. For exploring what it does (`tests/model.rs`), and of no other use.
+    #[doc(hidden)]
+    pub fn fingerprint(&self, into: &mut impl Hasher) {
+        let Self { applied, fence, horizon, heard, back_at, opening, crossed, .. } = self;
+        (applied, fence, horizon, heard, back_at, opening, crossed).hash(into);
+        (&self.instance, &self.intents).hash(into);
+        self.index.fingerprint(into);
+        self.recent.hash(into);
+        self.versions.fingerprint(into);
+        self.owed.fingerprint(into);
     }
 
     fn doubt(&self, as_of: Position, vouched: Timestamp, now: Timestamp) -> Option<Doubt> {

@@ -5,7 +5,7 @@
 //! | due | not handed to Valkey yet | when it is sent |
 //! | sent | on its way | appended, or failed: then it is overdue |
 //! | overdue | an append failed or its outcome is unknown; names are merged | when it is sent again; appending twice is harmless |
-//! | appended | Valkey took it, at a position | when the tail reads it, or, if a fence shows that the stream lost it, back to due |
+//! | appended | Valkey took it, at a position | when the tail reads it; back to due, if a fence shows that the stream lost it, or if the tail has read all there is and it is not there |
 //! | kept | the tail has read it | pushed out by later ones; or, if the stream begins another life, back to due |
 //!
 //! What is here counts in this process all the while, see [`Ledger::announce`], but for what is
@@ -17,6 +17,7 @@
 //! [`Ledger::announce`]: super::Ledger::announce
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::hash::{Hash, Hasher};
 
 use super::Position;
 use super::intent::Intent;
@@ -49,7 +50,7 @@ pub struct Debt {
 }
 
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Owed {
     issued: u64,
     items: BTreeMap<Ticket, Item>,
@@ -61,7 +62,7 @@ pub struct Owed {
     collapses: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Item {
     names: Vec<Name>,
     mode: Mode,
@@ -73,7 +74,7 @@ struct Item {
 }
 
 /// What the tail has read of our own.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Kept {
     position: Position,
     names: Vec<Name>,
@@ -81,11 +82,24 @@ struct Kept {
     cause: Cause,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum State {
     Due,
     Sent,
     Appended(Position),
+    /// The same, and the tail has read all there was since, by a request that may have been sent
+    /// before it was.
+    Missing(Position),
+}
+
+impl State {
+    /// Where Valkey took it, if it did.
+    const fn taken(self) -> Option<Position> {
+        match self {
+            Self::Appended(at) | Self::Missing(at) => Some(at),
+            Self::Due | Self::Sent => None,
+        }
+    }
 }
 
 impl Owed {
@@ -97,7 +111,7 @@ impl Owed {
     /// Valkey did not take something that it should have: what it says is not to be trusted before
     /// it has.
     pub fn is_overdue(&self) -> bool {
-        let late = |i: &Item| i.late && !matches!(i.state, State::Appended(_));
+        let late = |i: &Item| i.late && i.state.taken().is_none();
         !self.hard.is_empty() || !self.soft.is_empty() || self.items.values().any(late)
     }
 
@@ -108,7 +122,7 @@ impl Owed {
 
     /// Names that Valkey has not taken yet.
     pub fn names(&self) -> usize {
-        let late = self.items.values().filter(|i| !matches!(i.state, State::Appended(_)));
+        let late = self.items.values().filter(|i| i.state.taken().is_none());
         self.hard.len() + self.soft.len() + late.map(|i| i.names.len()).sum::<usize>()
     }
 
@@ -195,11 +209,23 @@ impl Owed {
         }
     }
 
+    /// The tail has read all there was. What was appended before its last request was sent, and is
+    /// not among that, is where the tail does not read: a primary that was deposed took it.
+    pub(super) fn missed(&mut self) {
+        for item in self.items.values_mut() {
+            match item.state {
+                State::Appended(at) => item.state = State::Missing(at),
+                State::Missing(_) => (item.state, item.late) = (State::Due, true),
+                State::Due | State::Sent => {}
+            }
+        }
+    }
+
     /// What was appended before `fence` and not read by now is lost; what was read may be unknown
     /// to others.
     pub(super) fn lost_before(&mut self, fence: Position) {
         for item in self.items.values_mut() {
-            if matches!(item.state, State::Appended(at) if at < fence) {
+            if item.state.taken().is_some_and(|at| at < fence) {
                 (item.state, item.late) = (State::Due, true);
             }
         }
@@ -219,9 +245,18 @@ impl Owed {
         items.chain(hard).chain(self.soft.iter().map(|n| (n, Mode::Soft)))
     }
 
+    pub(super) fn fingerprint(&self, into: &mut impl Hasher) {
+        (self.issued, &self.items, &self.kept).hash(into);
+        for names in [&self.hard, &self.soft] {
+            let mut digests: Vec<_> = names.iter().map(Name::digest).collect();
+            digests.sort_unstable();
+            digests.hash(into);
+        }
+    }
+
     /// Too many become `all`, which is then overdue; what is on its way right now stays so.
     fn bound(&mut self) {
-        let waiting = |i: &Item| matches!(i.state, State::Appended(_));
+        let waiting = |i: &Item| i.state.taken().is_some();
         let appended = self.items.values().filter(|i| waiting(i)).map(|i| i.names.len());
         if self.hard.len() + self.soft.len() + appended.sum::<usize>() <= NAMES {
             return;
@@ -305,6 +340,25 @@ mod tests {
         owed.lost_before(at(6));
         assert!(owed.is_overdue());
         assert_eq!(owed.take_due()[0].ticket, ticket);
+    }
+
+    #[test]
+    fn what_the_tail_does_not_find_is_appended_again() {
+        let mut owed = Owed::default();
+        let ticket = owed.add(vec![tag(1)], Mode::Hard, Cause::Write, None);
+        owed.take_due();
+        owed.missed();
+        owed.appended(ticket, at(5));
+        owed.missed();
+        assert!(owed.take_due().is_empty(), "it was appended after that page was asked for");
+        owed.missed();
+        assert!(owed.is_overdue(), "nothing is to be trusted before");
+        assert_eq!(owed.take_due()[0].ticket, ticket);
+        owed.appended(ticket, at(7));
+        owed.missed();
+        owed.passed(ticket, at(7));
+        owed.missed();
+        assert!(owed.is_empty());
     }
 
     #[test]

@@ -14,7 +14,7 @@
 use super::Position;
 
 /// Of one process, over all its connections.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reading {
     /// Life of the stream that is being read; empty before the first.
     life: Box<str>,

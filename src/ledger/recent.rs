@@ -17,7 +17,7 @@ use super::name::{Belongs, Name, prefix_digest};
 const NAMES: usize = 16_384;
 
 /// Records in the order in which they were applied.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Recent {
     records: VecDeque<(Position, Box<[Mark]>)>,
     /// Names in all records.
@@ -28,7 +28,7 @@ pub(super) struct Recent {
 }
 
 /// A name as a record of it is kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 enum Mark {
     /// Digest of a name that is no prefix.
     Name(u64),

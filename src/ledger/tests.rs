@@ -63,6 +63,19 @@ fn reaches(index: usize, entry: usize) -> bool {
 }
 
 #[test]
+fn a_record_that_is_not_where_the_tail_reads_is_appended_again() {
+    let mut ledger = Ledger::new(100, Some(Duration::from_secs(2))).named("me");
+    let (ticket, _) = ledger.announce(vec!["tag:a".parse().unwrap()], Mode::Hard, Cause::Write);
+    ledger.owed_mut().take_due();
+    // By a primary that was deposed; the tail follows the one that took over.
+    ledger.owed_mut().appended(ticket, Position::of_entry(5, 0));
+    ledger.heard(Timestamp::from_millis(1000));
+    ledger.heard(Timestamp::from_millis(1001));
+    assert_eq!(ledger.heard_at(), Timestamp::from_millis(1000), "the others do not know of it");
+    assert_eq!(ledger.owed_mut().take_due()[0].ticket, ticket);
+}
+
+#[test]
 fn an_entry_is_usable_if_its_fill_began_after_the_last_invalidation() {
     let mut ledger = heard(100);
     ledger.apply(&[record(10, 3, Mode::Hard)]);

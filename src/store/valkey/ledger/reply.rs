@@ -66,16 +66,13 @@ impl Look {
     fn parts(reply: &Value) -> Option<Self> {
         let [life, last, incomplete, first, deleted, peers] = items(reply)? else { return None };
         let life = text(life)?;
-        let fence = life.split_once(' ')?.1.parse().ok()?;
-        let mut trimmed = Position::ZERO;
-        if matches!(incomplete, Value::Int(1)) {
-            let first = match text(first)? {
-                "" => text(last)?.parse().ok()?,
-                first => first.parse::<Position>().ok()?.before_entry(),
-            };
-            trimmed = first.max(text(deleted)?.parse().unwrap_or_default());
-        }
-        let opening = Opening { life: life.into(), fence, trimmed };
+        let first = match text(first)? {
+            "" => None,
+            first => Some(first.parse().ok()?),
+        };
+        let missing =
+            matches!(incomplete, Value::Int(1)).then_some((first, text(deleted)?.parse().ok()));
+        let opening = Opening::of(life, text(last)?.parse().ok()?, missing)?;
         let peers = items(peers)?.chunks_exact(3).filter_map(peer).collect();
         Some(Self { opening, peers })
     }
