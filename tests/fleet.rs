@@ -6,6 +6,7 @@
 //! | `write.rs` | does every process see what was written through another? |
 //! | `parts.rs` | do processes put together what each has of a whole? |
 //! | `represent.rs` | does every process see what the answer to a write put into the store, and when it goes? |
+//! | `race.rs` | can a slow GET through one process bring back what a write through another replaced? |
 //! | `purge.rs` | does every process see what was purged through another? |
 //! | `lease.rs` | what if the process that fetches for all dies? |
 //! | `fence.rs` | what if Valkey comes back with less than it had? |
@@ -31,6 +32,8 @@ mod outage;
 mod parts;
 #[path = "fleet/purge.rs"]
 mod purge;
+#[path = "fleet/race.rs"]
+mod race;
 #[path = "fleet/represent.rs"]
 mod represent;
 #[path = "fleet/write.rs"]
