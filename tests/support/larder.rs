@@ -20,6 +20,7 @@ pub(crate) struct Setup {
     top: String,
     tables: [(&'static str, String); 5],
     rest: String,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Setup {
@@ -68,6 +69,12 @@ impl Setup {
         self
     }
 
+    /// With this variable in its environment.
+    pub(crate) fn environment(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.to_owned()));
+        self
+    }
+
     fn keys(mut self, table: &str, keys: &str) -> Self {
         if let Some((_, text)) = self.tables.iter_mut().find(|(name, _)| *name == table) {
             text.push_str(keys);
@@ -94,7 +101,10 @@ impl Setup {
         let directory = tempfile::tempdir().expect("a directory for temporary files");
         let file = directory.path().join("proxy.toml");
         std::fs::write(&file, self.text()).expect("a file");
-        let mut larder = Larder::spawn(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
+        let mut command = Larder::command();
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.args(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
+        let mut larder = Larder::of(command);
         larder.file = Some((directory, file));
         larder.until_it_listens(true).await;
         larder
@@ -119,9 +129,12 @@ pub(crate) struct Larder {
 type Lines = Arc<Mutex<Vec<String>>>;
 
 impl Larder {
-    /// The program with these arguments.
+    /// The program with these arguments: as built with the tests, or the one that
+    /// `LARDER_TEST_BINARY` names.
     pub(crate) fn command() -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        let built = env!("CARGO_BIN_EXE_larder").into();
+        let program = std::env::var_os("LARDER_TEST_BINARY").unwrap_or(built);
+        let mut command = Command::new(program);
         command.env_remove("LARDER_CONFIG").env_remove("LARDER_ADMIN_TOKEN");
         command.env("NO_COLOR", "1").stdin(Stdio::null());
         command
@@ -129,8 +142,13 @@ impl Larder {
 
     /// Starts it with these arguments.
     pub(crate) fn spawn<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
-        let mut child = Self::command()
-            .args(arguments)
+        let mut command = Self::command();
+        command.args(arguments);
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -1,0 +1,250 @@
+//! The checker: three real processes, a real Valkey, writers, readers, and somebody who breaks
+//! things. Every read is checked against what was acknowledged before it started.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `history.rs` | the judge: what is promised to whom, from when on, and why; with tests of its own |
+//! | `world.rs` | what runs, and the book of what happened |
+//! | `routes.rs` | the routes, and how their keys are changed |
+//! | `origin.rs` | an origin that counts versions, and is slow, late and broken at times |
+//! | `load.rs`, `wire.rs` | the clients |
+//! | `nemesis.rs` | the faults |
+//! | `report.rs` | what is printed |
+//!
+//! | in the environment | means | otherwise |
+//! |---|---|---|
+//! | `LARDER_CHECKER_SECONDS` | how long things are broken | 15 |
+//! | `LARDER_CHECKER_SEED` | what the plan of faults is made from | random, and printed |
+//! | `LARDER_CHECKER_READS`, `LARDER_CHECKER_FAULTS` | fail if fewer were checked, or made | 1000, 15 |
+//! | `LARDER_TEST_BINARY` | the program to be checked | as built with the tests |
+//!
+//! The long version, a quarter of an hour:
+//!
+//! ```text
+//! cargo build --release --bin larder
+//! LARDER_TEST_BINARY=target/release/larder LARDER_CHECKER_SECONDS=900 LARDER_CHECKER_READS=1000000 \
+//!   LARDER_CHECKER_FAULTS=200 cargo test --test checker nothing_stale -- --nocapture
+//! ```
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+#[path = "checker/dice.rs"]
+mod dice;
+#[path = "support/fault.rs"]
+mod fault;
+#[path = "checker/history.rs"]
+mod history;
+#[path = "checker/load.rs"]
+mod load;
+#[path = "checker/nemesis.rs"]
+mod nemesis;
+#[path = "checker/origin.rs"]
+mod origin;
+#[path = "checker/report.rs"]
+mod report;
+#[path = "checker/routes.rs"]
+mod routes;
+#[expect(dead_code, reason = "what only other groups need")]
+mod support;
+#[path = "support/valkey.rs"]
+mod valkey;
+#[path = "checker/wire.rs"]
+mod wire;
+#[path = "checker/world.rs"]
+mod world;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+use history::{Bounds, History, Key, Standing, Verdict, judge};
+use load::{Load, Seen};
+use nemesis::{Done, Step};
+use report::Report;
+use routes::{keys, kind_of, path_of};
+use wire::{Wire, get};
+use world::{LEASE, SEATS, World, lock};
+
+/// Where they come from: the head of `history.rs`.
+const BOUNDS: Bounds = Bounds {
+    propagation: 250_000,
+    lease: LEASE.as_micros() as u64,
+    grace: 2_000_000,
+    recovery: 2_500_000,
+};
+
+/// A pause of our own that is longer than it should be tells that the machine stood still: nobody
+/// can be asked to be in time then.
+const STALL: Duration = Duration::from_millis(60);
+
+/// How soon after the last fault every process shows the newest.
+const CONVERGENCE: Duration = Duration::from_secs(10);
+
+/// What came of a run.
+struct Run {
+    history: History,
+    verdict: Verdict,
+    text: String,
+}
+
+async fn run(seed: u64, load: Load, plan: Vec<Vec<Step>>, least: Duration) -> Run {
+    let world = Arc::new(World::start(seed).await);
+    let stalls = Arc::new(AtomicUsize::new(0));
+    let watch = tokio::spawn(watch(Arc::clone(&world), Arc::clone(&stalls)));
+    let clients = load::start(&world, load, seed);
+    let began = Instant::now();
+    let faults: Vec<Done> = nemesis::follow(&world, &plan).await;
+    tokio::time::sleep_until(began + least).await;
+    world.end();
+    let seen: Vec<Seen> = clients.join_all().await.concat();
+    watch.await.unwrap();
+    world.until_ready().await;
+    let took = world.now();
+    let history = world.history();
+    let verdict = judge(&history, BOUNDS);
+    let report = Report {
+        seed,
+        took,
+        history: &history,
+        bounds: BOUNDS,
+        verdict: &verdict,
+        faults: &faults,
+        seen: &seen,
+        asked: world.origin.asked(),
+        failed: world.book.failed.load(Ordering::Relaxed),
+        unanswered: lock(&world.book.unanswered).len(),
+        stalls: stalls.load(Ordering::Relaxed),
+    };
+    let text = report.text();
+    println!("{text}");
+    if !load.past {
+        converges(&world, &history, &verdict).await;
+    }
+    Run { history, verdict, text }
+}
+
+/// Notes when the machine stood still.
+async fn watch(world: Arc<World>, stalls: Arc<AtomicUsize>) {
+    let step = Duration::from_millis(5);
+    while !world.is_over() {
+        let from = world.now();
+        tokio::time::sleep(step).await;
+        let to = world.now();
+        if to - from > (step + STALL).as_micros() as u64 {
+            stalls.fetch_add(1, Ordering::Relaxed);
+            world.disturbed(&(0..SEATS).collect::<Vec<_>>(), (from, to));
+        }
+    }
+}
+
+/// Every key is read as it is, through every process.
+async fn converges(world: &World, history: &History, verdict: &Verdict) {
+    let deadline = Instant::now() + CONVERGENCE;
+    let mut wires: [Wire; SEATS] = Default::default();
+    for key in (0..keys()).map(|key| key as Key) {
+        let newest = world.origin.version(key);
+        if is_excused(world, history, verdict, key, newest) {
+            println!("not expected to converge: {} {key}", kind_of(key).name);
+            continue;
+        }
+        for (seat, wire) in wires.iter_mut().enumerate() {
+            for nth in 0..kind_of(key).paths.len() {
+                let path = path_of(key, nth);
+                let read = async || {
+                    let port = world.door(seat).unwrap().port;
+                    let answer = wire.ask(port, &get(&path, ""), Duration::from_secs(5)).await;
+                    answer.ok()?.number("version")
+                };
+                until_newest(read, newest, deadline, &format!("{path} through seat {seat}")).await;
+            }
+        }
+    }
+}
+
+async fn until_newest(
+    mut read: impl AsyncFnMut() -> Option<u32>,
+    newest: u32,
+    deadline: Instant,
+    what: &str,
+) {
+    loop {
+        let version = read().await;
+        if version == Some(newest) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{what} shows {version:?}, and {newest} is there");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Is the last change of this key one that nobody has to know of?
+fn is_excused(world: &World, history: &History, verdict: &Verdict, key: Key, newest: u32) -> bool {
+    let lost = verdict.lost_debts.iter().any(|ack| ack.key == key && ack.version == newest);
+    let orphaned =
+        lock(&world.book.unanswered).iter().filter(|write| write.key == key).any(|write| {
+            let (_, died) = history.processes[usize::from(write.process)];
+            let it_was =
+                world.origin.written(write.number).is_none_or(|(version, _)| version == newest);
+            it_was
+                && died.is_some_and(|died| died > write.invoked && died < write.invoked + 5_000_000)
+        });
+    lost || orphaned
+}
+
+/// A number from the environment.
+fn setting(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
+}
+
+/// One that nobody has had before.
+fn new_seed() -> u64 {
+    new_wall() % 1_000_000_000
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_stale_is_read_whatever_breaks() {
+    let seed = setting("LARDER_CHECKER_SEED").unwrap_or_else(new_seed);
+    let time = Duration::from_secs(setting("LARDER_CHECKER_SECONDS").unwrap_or(15));
+    println!("LARDER_CHECKER_SEED={seed} LARDER_CHECKER_SECONDS={}", time.as_secs());
+    let load = Load { readers: 4, writers: 4, pause: 30, past: false };
+    let plan = nemesis::plan(seed, time);
+    let planned = plan.concat().len() as u64;
+    let run = run(seed, load, plan, time).await;
+    assert!(run.verdict.violations.is_empty(), "{}", run.text);
+    let reads = run.history.reads.len() as u64;
+    assert!(reads >= setting("LARDER_CHECKER_READS").unwrap_or(1000), "only {reads} reads");
+    assert!(planned >= setting("LARDER_CHECKER_FAULTS").unwrap_or(15), "only {planned} faults");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_goes_past_larder_is_noticed() {
+    let load = Load { readers: 2, writers: 2, pause: 20, past: true };
+    let run = run(1, load, vec![Vec::new(); 3], Duration::from_secs(3)).await;
+    let bounded = run.verdict.violations.iter().filter(|v| v.read.hit).count();
+    assert!(bounded > 100, "{}", run.text);
+    assert!(run.text.contains("violations"), "{}", run.text);
+    let honest = run.history.acks.iter().filter(|ack| ack.standing == Standing::Recorded).count();
+    assert!(honest > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_off_is_off_in_the_process() {
+    for (skew, ahead) in [("+3600", true), ("-3600", false)] {
+        let setup = support::larder::Setup::before("http://127.0.0.1:9");
+        let larder = world::skewed(setup, skew).start().await;
+        let told = larder.admin().get("/livez").await;
+        let there = httpdate::parse_http_date(told.field("date")).unwrap();
+        let here = UNIX_EPOCH + Duration::from_millis(new_wall());
+        let off = if ahead { there.duration_since(here) } else { here.duration_since(there) };
+        let off = off.unwrap().as_secs();
+        assert!((3590..3610).contains(&off), "{skew}: {off}");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "it is the clock that is put to the test")]
+fn new_wall() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
+}

@@ -1,0 +1,286 @@
+//! Clients: readers that stay with one seat, writers that go anywhere, and a probe that measures
+//! how soon a write through one process is seen through another.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::dice::Dice;
+use crate::history::{Ack, Key, Micros, Process, Promise, Read, Seat, Standing, Version};
+use crate::routes::{Manner, keys, kind_of, path_of};
+use crate::wire::{Answer, Wire, get, send};
+use crate::world::{Door, SEATS, Unanswered, World, lock};
+
+/// Longer than anything that is answered takes.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many there are of whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// For each seat.
+    pub(crate) readers: u64,
+    pub(crate) writers: u64,
+    /// The longest pause between two writes of one writer.
+    pub(crate) pause: u64,
+    /// Writers go past Larder, and claim that they did not: what the checker must notice.
+    pub(crate) past: bool,
+}
+
+/// How soon a write was seen elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) seat: Seat,
+    pub(crate) acked: Micros,
+    pub(crate) after: Micros,
+}
+
+/// Starts them all; they end when the world is over. What the probe has measured.
+pub(crate) fn start(world: &Arc<World>, load: Load, seed: u64) -> JoinSet<Vec<Seen>> {
+    let mut clients = JoinSet::new();
+    for number in 0..load.readers * SEATS as u64 {
+        let reader = Reader {
+            world: Arc::clone(world),
+            seat: number as usize % SEATS,
+            wire: Wire::default(),
+            dice: Dice::of(seed, 1000 + number),
+            reads: Vec::new(),
+        };
+        clients.spawn(reader.run());
+    }
+    for number in 0..load.writers {
+        clients.spawn(Writer::of(world, Dice::of(seed, 2000 + number), load).run());
+    }
+    let probe = Writer::of(world, Dice::of(seed, 3000), load);
+    clients.spawn(probe.probe());
+    clients
+}
+
+/// Reads through one seat.
+struct Reader {
+    world: Arc<World>,
+    seat: usize,
+    wire: Wire,
+    dice: Dice,
+    reads: Vec<Read>,
+}
+
+impl Reader {
+    async fn run(mut self) -> Vec<Seen> {
+        while !self.world.is_over() {
+            let key = popular(&mut self.dice);
+            match self.world.door(self.seat) {
+                Some(door) => self.read(door, key).await,
+                None => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+        lock(&self.world.book.reads).append(&mut self.reads);
+        Vec::new()
+    }
+
+    async fn read(&mut self, door: Door, key: Key) {
+        let (shown, position) = self.world.position(key);
+        // Now and then it says what it has seen.
+        let shown = if self.dice.once_in_thousand(30) { shown } else { 0 };
+        let mut fields = match self.dice.below(2) {
+            0 => "accept: text/plain\r\n".to_owned(),
+            _ => String::new(),
+        };
+        if shown > 0 {
+            fields.push_str(&format!("larder-min-position: {position}\r\n"));
+        }
+        let request = get(&path_of(key, self.dice.index(2)), &fields);
+        match read(&self.world, &mut self.wire, door, key, shown, &request).await {
+            Some(read) => self.reads.push(read),
+            None => tokio::time::sleep(Duration::from_millis(2)).await,
+        }
+        if self.reads.len() >= 10_000 {
+            lock(&self.world.book.reads).append(&mut self.reads);
+        }
+    }
+}
+
+/// One GET; nothing if it was not answered with a version.
+async fn read(
+    world: &World,
+    wire: &mut Wire,
+    door: Door,
+    key: Key,
+    shown: Version,
+    request: &str,
+) -> Option<Read> {
+    let invoked = world.now();
+    let answer = wire.ask(door.port, request, PATIENCE).await;
+    let returned = world.now();
+    let version = answer.as_ref().ok().and_then(|answer| version(answer, key));
+    let (Ok(answer), Some(version)) = (answer, version) else {
+        world.book.failed.fetch_add(1, Ordering::Relaxed);
+        return None;
+    };
+    world.book.answered.fetch_add(1, Ordering::Relaxed);
+    let hit = answer.field("cache-status").contains("; hit");
+    Some(Read { invoked, returned, version, shown, key, process: door.process, hit })
+}
+
+/// What an answer shows of a key.
+fn version(answer: &Answer, key: Key) -> Option<Version> {
+    let is_shown = answer.status == 200 || answer.status == 404;
+    let version = answer.number("version").filter(|_| is_shown)?;
+    let about = answer.number("key");
+    assert_eq!(about, Some(u32::from(key)), "an answer about something else");
+    Some(version)
+}
+
+/// Some keys are read more than others.
+fn popular(dice: &mut Dice) -> Key {
+    let (one, other) = (dice.index(keys()), dice.index(keys()));
+    one.min(other) as Key
+}
+
+/// Writes through any seat.
+struct Writer {
+    world: Arc<World>,
+    dice: Dice,
+    load: Load,
+    wires: [Wire; SEATS],
+    admins: [Wire; SEATS],
+}
+
+/// Numbers writes.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
+
+impl Writer {
+    fn of(world: &Arc<World>, dice: Dice, load: Load) -> Self {
+        let world = Arc::clone(world);
+        Self { world, dice, load, wires: Default::default(), admins: Default::default() }
+    }
+
+    async fn run(mut self) -> Vec<Seen> {
+        while !self.world.is_over() {
+            let (key, seat) = (self.dice.index(keys()) as Key, self.dice.index(SEATS));
+            self.change(key, seat).await;
+            tokio::time::sleep(self.dice.millis(0, self.load.pause)).await;
+        }
+        Vec::new()
+    }
+
+    /// Changes a key through this seat, in the manner of its kind.
+    async fn change(&mut self, key: Key, seat: usize) -> Option<Ack> {
+        let Some(door) = self.world.door(seat) else {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            return None;
+        };
+        let kind = kind_of(key);
+        let purge = match kind.manner {
+            _ if self.load.past && kind.promise == Promise::Bounded => return self.past(key, door),
+            Manner::Write => return self.write(key, seat, door).await,
+            Manner::Behind => {
+                let (version, acked) = self.world.origin.change(key);
+                let standing = Standing::Recorded;
+                let ack = Ack { acked, version, key, process: door.process, standing };
+                self.world.acknowledge(ack, "");
+                return Some(ack);
+            }
+            Manner::PurgeTag => format!("{{\"tag\":\"key-{key}\"}}"),
+            Manner::PurgeNamespace => format!("{{\"namespace\":\"spaces/{key}\"}}"),
+        };
+        let (version, _) = self.world.origin.change(key);
+        let fields = "content-type: application/json\r\n";
+        let request = send("POST", "/purge", fields, &purge);
+        let answer = self.admins[seat].ask(door.admin, &request, PATIENCE).await;
+        let acked = self.world.now();
+        let standing = match answer.as_ref().map_or(0, |answer| answer.status) {
+            200 => Standing::Recorded,
+            202 => Standing::Owed,
+            _ => {
+                self.unanswered(key, 0, door.process, acked);
+                return None;
+            }
+        };
+        let ack = Ack { acked, version, key, process: door.process, standing };
+        let position = answer.as_ref().map_or("", |answer| position(&answer.content));
+        self.world.acknowledge(ack, if standing == Standing::Recorded { position } else { "" });
+        Some(ack)
+    }
+
+    /// The origin is changed, and nobody told.
+    fn past(&self, key: Key, door: Door) -> Option<Ack> {
+        let (version, acked) = self.world.origin.change(key);
+        let standing = Standing::Recorded;
+        let ack = Ack { acked, version, key, process: door.process, standing };
+        self.world.acknowledge(ack, "");
+        Some(ack)
+    }
+
+    async fn write(&mut self, key: Key, seat: usize, door: Door) -> Option<Ack> {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let method = if self.dice.once_in_thousand(100) { "DELETE" } else { "PUT" };
+        let request = send(method, &path_of(key, 0), &format!("x-write: {number}\r\n"), "x");
+        let invoked = self.world.now();
+        let answer = self.wires[seat].ask(door.port, &request, PATIENCE).await;
+        let acked = self.world.now();
+        let Ok(answer) = answer else {
+            self.unanswered(key, number, door.process, invoked);
+            return None;
+        };
+        // Whatever the answer: what the origin did before it came is invalidated by now.
+        let (version, _) = self.world.origin.written(number)?;
+        let is_recorded = answer.field("cache-status").contains("detail=invalidated");
+        let standing = if is_recorded { Standing::Recorded } else { Standing::Owed };
+        let ack = Ack { acked, version, key, process: door.process, standing };
+        let position = if is_recorded { answer.field("larder-position") } else { "" };
+        self.world.acknowledge(ack, position);
+        Some(ack)
+    }
+
+    fn unanswered(&self, key: Key, number: u64, process: Process, invoked: Micros) {
+        lock(&self.world.book.unanswered).push(Unanswered { key, number, process, invoked });
+    }
+
+    /// Writes through one seat and reads through another until it is there.
+    async fn probe(mut self) -> Vec<Seen> {
+        let mut all = Vec::new();
+        while !self.world.is_over() {
+            let from = self.dice.index(SEATS);
+            let to = (from + 1 + self.dice.index(SEATS - 1)) % SEATS;
+            // Of the first kind, and in memory over there.
+            self.look(to, 0).await;
+            if let Some(ack) =
+                self.change(0, from).await.filter(|a| a.standing == Standing::Recorded)
+            {
+                all.extend(self.until_seen(to, ack).await);
+            }
+            tokio::time::sleep(self.dice.millis(0, 20)).await;
+        }
+        all
+    }
+
+    async fn look(&mut self, seat: usize, key: Key) -> Option<Read> {
+        let door = self.world.door(seat)?;
+        let request = get(&path_of(key, 0), "");
+        let read = read(&self.world, &mut self.wires[seat], door, key, 0, &request).await?;
+        lock(&self.world.book.reads).push(read);
+        Some(read)
+    }
+
+    async fn until_seen(&mut self, seat: usize, ack: Ack) -> Option<Seen> {
+        let limit = ack.acked + PATIENCE.as_micros() as Micros;
+        loop {
+            let read = self.look(seat, ack.key).await?;
+            if read.version >= ack.version {
+                let after = read.invoked - ack.acked;
+                return Some(Seen { seat: seat as Seat, acked: ack.acked, after });
+            }
+            if read.returned > limit {
+                return None;
+            }
+        }
+    }
+}
+
+/// The position in a purge's receipt.
+fn position(receipt: &str) -> &str {
+    let rest = receipt.split_once("\"position\":\"").map_or("", |(_, rest)| rest);
+    rest.split('"').next().unwrap_or_default()
+}

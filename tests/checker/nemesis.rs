@@ -1,0 +1,294 @@
+//! Who breaks things: a plan that the seed alone decides, and what carries it out.
+//!
+//! | fault | what | whom it disturbs |
+//! |---|---|---|
+//! | `ServerKilled` | Valkey ends without a word and comes back empty | all |
+//! | `ServerRolledBack` | it comes back with what it had saved a while ago | all |
+//! | `ServerFrozen` | SIGSTOP, SIGCONT | all |
+//! | `Flushed` | FLUSHALL | all |
+//! | `LedgerEvicted` | the keys of the ledger vanish, entries stay | all |
+//! | `MemorySqueezed` | `maxmemory` below what is used, with `allkeys-lru` | all |
+//! | `ClientsKilled` | CLIENT KILL, again and again | all |
+//! | `ProcessKilled` | Larder ends without a word, and another one starts | its seat |
+//! | `ProcessFrozen` | SIGSTOP, SIGCONT | its seat |
+//! | `ClockOff` | another one starts, its clock an hour ahead or behind | its seat, while it starts |
+//! | `LinkCut` | each connection to Valkey breaks at some byte, by FIN or RST | its seat |
+//! | `LinkSwallows`, `LinkHeld` | what is sent is lost, or comes later | its seat |
+//! | `LinkSlow` | every piece comes later | its seat |
+//! | `LinkRefused` | connections are reset, and refused | its seat |
+
+use std::time::Duration;
+
+use tokio::task::block_in_place;
+
+use crate::dice::Dice;
+use crate::fault::{End, Fault, Flow};
+use crate::history::Micros;
+use crate::world::{SEATS, SKEWS, World};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    ServerKilled,
+    ServerRolledBack,
+    ServerFrozen,
+    Flushed,
+    LedgerEvicted,
+    MemorySqueezed,
+    ClientsKilled,
+    ProcessKilled,
+    ProcessFrozen,
+    ClockOff,
+    LinkCut,
+    LinkSwallows,
+    LinkHeld,
+    LinkSlow,
+    LinkRefused,
+}
+
+use Kind::{
+    ClientsKilled, ClockOff, Flushed, LedgerEvicted, LinkCut, LinkHeld, LinkRefused, LinkSlow,
+    LinkSwallows, MemorySqueezed, ProcessFrozen, ProcessKilled, ServerFrozen, ServerKilled,
+    ServerRolledBack,
+};
+
+/// What happens to Valkey.
+const SERVER: &[Kind] = &[
+    ServerKilled,
+    ServerRolledBack,
+    ServerFrozen,
+    Flushed,
+    LedgerEvicted,
+    MemorySqueezed,
+    ClientsKilled,
+];
+
+/// What happens to one of the processes.
+const SEAT: &[Kind] = &[
+    ProcessKilled,
+    ProcessFrozen,
+    ClockOff,
+    LinkCut,
+    LinkSwallows,
+    LinkHeld,
+    LinkSlow,
+    LinkRefused,
+];
+
+/// Lanes, each with one fault after another: the first for Valkey.
+const LANES: [&[Kind]; 3] = [SERVER, SEAT, SEAT];
+
+/// One fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// Since the end of the one before it.
+    pub(crate) pause: Duration,
+    pub(crate) kind: Kind,
+    pub(crate) seat: usize,
+    pub(crate) hold: Duration,
+    /// Which of several ways.
+    pub(crate) way: u64,
+}
+
+/// A fault that is over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Done {
+    pub(crate) kind: Kind,
+    pub(crate) seat: usize,
+    pub(crate) from: Micros,
+    pub(crate) to: Micros,
+}
+
+/// What each lane does in this time. Every kind of a lane comes once before any comes again.
+pub(crate) fn plan(seed: u64, time: Duration) -> Vec<Vec<Step>> {
+    let lanes = LANES.iter().enumerate();
+    lanes.map(|(number, kinds)| lane(Dice::of(seed, number as u64), kinds, time)).collect()
+}
+
+fn lane(mut dice: Dice, kinds: &[Kind], time: Duration) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut deck: Vec<Kind> = Vec::new();
+    let mut at = Duration::ZERO;
+    // A short run has short faults, so that there is time for each kind.
+    let most = if time < Duration::from_secs(60) { 700 } else { 2_500 };
+    loop {
+        if deck.is_empty() {
+            deck = kinds.to_vec();
+        }
+        let kind = deck.swap_remove(dice.index(deck.len()));
+        let step = Step {
+            pause: dice.millis(200, 2 * most),
+            kind,
+            seat: dice.index(SEATS),
+            hold: dice.millis(50, most),
+            way: dice.below(u64::MAX),
+        };
+        at += step.pause + step.hold;
+        if at > time {
+            return steps;
+        }
+        steps.push(step);
+    }
+}
+
+/// Carries out the plan; what was done. Ends when the plan does.
+pub(crate) async fn follow(world: &World, plan: &[Vec<Step>]) -> Vec<Done> {
+    let [server, one, other] = plan else { panic!("a plan for each lane") };
+    let (server, one, other) = tokio::join!(
+        follow_lane(world, server),
+        follow_lane(world, one),
+        follow_lane(world, other)
+    );
+    [server, one, other].concat()
+}
+
+async fn follow_lane(world: &World, steps: &[Step]) -> Vec<Done> {
+    let mut all = Vec::new();
+    for step in steps {
+        tokio::time::sleep(step.pause).await;
+        all.push(carry_out(world, step).await);
+    }
+    all
+}
+
+async fn carry_out(world: &World, step: &Step) -> Done {
+    let of_server = SERVER.contains(&step.kind);
+    let _only_one = if of_server { None } else { Some(world.seats[step.seat].fault.lock().await) };
+    let mut from = world.now();
+    if of_server {
+        from = on_server(world, step).await;
+    } else {
+        on_seat(world, step).await;
+    }
+    let to = world.now();
+    let all: Vec<usize> = (0..SEATS).collect();
+    world.disturbed(if of_server { &all } else { &all[step.seat..=step.seat] }, (from, to));
+    Done { kind: step.kind, seat: step.seat, from, to }
+}
+
+/// When it began to hurt.
+async fn on_server(world: &World, step: &Step) -> Micros {
+    let mut valkey = world.valkey.lock().await;
+    let mut client = valkey.client();
+    let mut from = world.now();
+    let tell = |client: &mut redis::Connection, words: &[&str]| {
+        let (name, rest) = words.split_first().expect("a command");
+        // It may be refused, by a server that has no memory left: then it does not happen.
+        let _ = block_in_place(|| redis::cmd(name).arg(rest).exec(client));
+    };
+    match step.kind {
+        ServerKilled => {
+            valkey.forget();
+            valkey.kill();
+            tokio::time::sleep(step.hold).await;
+            block_in_place(|| valkey.restart());
+        }
+        ServerRolledBack => {
+            tell(&mut client, &["SAVE"]);
+            tokio::time::sleep(step.hold).await;
+            from = world.now();
+            valkey.kill();
+            tokio::time::sleep(Duration::from_millis(step.way % 300)).await;
+            block_in_place(|| valkey.restart());
+            valkey.forget();
+        }
+        ServerFrozen => {
+            block_in_place(|| valkey.freeze());
+            tokio::time::sleep(step.hold).await;
+            valkey.thaw();
+        }
+        Flushed => tell(&mut client, &["FLUSHALL"]),
+        LedgerEvicted => {
+            let names: [&[&str]; 3] = [
+                &["DEL", "larder:{l}:ledger"],
+                &["DEL", "larder:{l}:ledger", "larder:{l}:namespaces", "larder:{l}:instances"],
+                &["DEL", "larder:{l}:namespaces"],
+            ];
+            tell(&mut client, names[step.way as usize % names.len()]);
+        }
+        MemorySqueezed => {
+            let used = used_memory(&mut client);
+            // Either everything goes, and nothing more is taken, or what was not used of late goes.
+            let most = if step.way.is_multiple_of(2) { used / 2 } else { used };
+            tell(&mut client, &["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+            tell(&mut client, &["CONFIG", "SET", "maxmemory", &most.to_string()]);
+            tokio::time::sleep(step.hold).await;
+            tell(&mut client, &["CONFIG", "SET", "maxmemory", "0"]);
+            tell(&mut client, &["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+        }
+        ClientsKilled => {
+            for _ in 0..=step.way % 8 {
+                tell(&mut client, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+                tokio::time::sleep(step.hold / 8).await;
+            }
+        }
+        _ => unreachable!("not a fault of the server"),
+    }
+    from
+}
+
+fn used_memory(client: &mut redis::Connection) -> u64 {
+    let told: String =
+        block_in_place(|| redis::cmd("INFO").arg("memory").query(client)).unwrap_or_default();
+    let line = told.lines().find_map(|line| line.strip_prefix("used_memory:"));
+    line.and_then(|number| number.trim().parse().ok()).unwrap_or(1 << 20)
+}
+
+async fn on_seat(world: &World, step: &Step) {
+    let at = &world.seats[step.seat];
+    let fault = match step.kind {
+        ProcessKilled | ClockOff => {
+            world.kill(step.seat).await;
+            let off = (step.kind == ClockOff).then(|| SKEWS[step.way as usize % SKEWS.len()]);
+            tokio::time::sleep(step.hold / 4).await;
+            return world.launch(step.seat, off).await;
+        }
+        ProcessFrozen => {
+            let larder = at.larder.lock().await;
+            let larder = larder.as_ref().expect("a process on every seat");
+            larder.signal("STOP");
+            tokio::time::sleep(step.hold).await;
+            return larder.signal("CONT");
+        }
+        LinkCut => Fault::Cut {
+            flow: if step.way.is_multiple_of(2) { Flow::Requests } else { Flow::Answers },
+            after: (step.way >> 8) as usize % 1500,
+            end: if (step.way >> 4).is_multiple_of(2) { End::Fin } else { End::Rst },
+        },
+        LinkSwallows => Fault::Swallow,
+        LinkHeld => Fault::Hold,
+        LinkSlow => Fault::Delay(Duration::from_millis(5 + step.way % 60)),
+        LinkRefused => Fault::Refuse,
+        _ => unreachable!("not a fault of a seat"),
+    };
+    at.link.set(fault);
+    tokio::time::sleep(step.hold).await;
+    at.link.heal();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_has_the_same_plan_and_another_one_another() {
+        let time = Duration::from_secs(300);
+        assert_eq!(plan(7, time), plan(7, time));
+        assert_ne!(plan(7, time), plan(8, time));
+    }
+
+    #[test]
+    fn even_a_short_run_has_every_kind() {
+        for seed in 0..20 {
+            let steps: Vec<_> = plan(seed, Duration::from_secs(15)).concat();
+            for kind in SERVER.iter().chain(SEAT) {
+                assert!(steps.iter().any(|step| step.kind == *kind), "{seed}: {kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_run_has_hundreds() {
+        let steps = plan(1, Duration::from_secs(600)).concat().len();
+        assert!(steps > 250, "{steps}");
+    }
+}
