@@ -11,7 +11,8 @@
 //! | recorded | others, calm | `propagation` later | the tail is told by Valkey at once; measured, and asserted with room for a busy machine |
 //! | recorded | others, disturbed | `lease` later | who has not heard since the record was written vouches for nothing after its lease (`ledger/mod.rs`, `doubt`); a lost record shows as a fence when it is heard again |
 //! | recorded, on a strict route | everybody | its acknowledgement | the end of the ledger is asked for before each answer |
-//! | owed, or nobody says | others | `grace` after its process's way to Valkey was free, and then as if recorded | what failed is tried again every 100 ms (`append.rs`, `LONGEST_REST`), an attempt that hangs ends after a second (`connection.rs`, `connect`), and needs three more exchanges within the budget of 200 ms each: 1.7 s |
+//! | owed, or nobody says | others, that hear Valkey | `grace` after its process's way to Valkey was free, and then as if recorded | what failed is tried again every 100 ms (`append.rs`, `LONGEST_REST`), and an attempt that hangs ends after a second (`connection.rs`, `connect`) |
+//! | the same | others, that were cut off longer than a lease, and no shorter than its process | `lease` later | what they have is suspect by then, and stays so for `grace` after they hear Valkey again (`ledger/mod.rs`, `DEBTS`) |
 //! | owed, its process dying first | nobody | | debts are kept in memory; the lifetime bounds what is left |
 //! | made behind Larder's back | everybody | the lifetime later | nothing but the lifetime bounds it |
 //!
@@ -169,6 +170,7 @@ fn touching(windows: &[Window], (from, to): Window) -> Option<Window> {
 /// When each seat was disturbed, in the two ways that matter.
 pub(crate) struct Weather {
     bounds: Bounds,
+    raw: Vec<Vec<Window>>,
     shaken: Vec<Vec<Window>>,
     outages: Vec<Vec<Window>>,
 }
@@ -181,6 +183,7 @@ impl Weather {
         };
         Self {
             bounds,
+            raw: history.disturbed.iter().map(|w| merged(w, 0)).collect(),
             shaken: history.disturbed.iter().map(longer).collect(),
             outages: history.disturbed.iter().map(|w| merged(w, bounds.grace)).collect(),
         }
@@ -195,6 +198,15 @@ impl Weather {
     fn paid(&self, seat: Seat, from: Micros) -> Micros {
         let outage = touching(&self.outages[usize::from(seat)], (from, from + self.bounds.grace));
         outage.map_or(from, |(_, end)| end.max(from)) + self.bounds.grace
+    }
+
+    /// From when on this seat doubts what it has, if it was cut off at `from` for longer than its
+    /// lease, and this lasted until `other` could pay.
+    fn doubts(&self, seat: Seat, other: Seat, from: Micros) -> Option<Micros> {
+        let (start, end) = touching(&self.raw[usize::from(seat)], (from, from))?;
+        let outage = touching(&self.outages[usize::from(other)], (from, from + self.bounds.grace));
+        let ends_with_it = outage.is_none_or(|(_, until)| until <= end);
+        (end - start > self.bounds.lease && ends_with_it).then_some(from + self.bounds.lease)
     }
 
     /// Was this seat calm at this moment?
@@ -224,7 +236,9 @@ fn promised(history: &History, weather: &Weather, ack: &Ack, seat: Seat) -> Opti
         (Promise::Bounded | Promise::Strict, Standing::Owed) => {
             let paid = weather.paid(own, ack.acked);
             let alive = died.is_none_or(|died| died > paid);
-            alive.then(|| weather.reaches(seat, paid))
+            let known = weather.reaches(seat, paid);
+            let doubted = weather.doubts(seat, own, ack.acked);
+            alive.then(|| doubted.map_or(known, |doubted| known.min(doubted)))
         }
     }
 }
@@ -387,6 +401,17 @@ mod tests {
     }
 
     #[test]
+    fn who_was_cut_off_as_long_as_the_debtor_doubts_after_its_lease() {
+        let mut history = world(Standing::Owed);
+        history.disturbed = vec![vec![(10 * SECOND, 15 * SECOND)]; 2];
+        assert_eq!(allowed_until(&mut history, 0, 1), Some(13.0));
+        history.disturbed[1] = vec![(10 * SECOND, 14 * SECOND)];
+        assert_eq!(allowed_until(&mut history, 0, 1), Some(19.0), "it hears Valkey sooner");
+        history.disturbed = vec![vec![(10 * SECOND, 12 * SECOND)]; 2];
+        assert_eq!(allowed_until(&mut history, 0, 1), Some(16.0), "it need not have doubted");
+    }
+
+    #[test]
     fn another_process_in_the_same_place_is_promised_what_others_are() {
         let mut history = world(Standing::Recorded);
         history.processes.push((0, None));
@@ -428,7 +453,7 @@ mod tests {
         ];
         let verdict = judge(&history, BOUNDS);
         assert_eq!(verdict.stalest[0], (7, 2));
-        assert_eq!((verdict.violations.len(), verdict.demanding), (0, 1));
+        assert_eq!((verdict.violations.len(), verdict.demanding), (0, 2));
     }
 
     #[test]

@@ -98,28 +98,48 @@ pub(crate) struct Done {
     pub(crate) to: Micros,
 }
 
-/// What each lane does in this time. Every kind of a lane comes once before any comes again.
-pub(crate) fn plan(seed: u64, time: Duration) -> Vec<Vec<Step>> {
-    let lanes = LANES.iter().enumerate();
-    lanes.map(|(number, kinds)| lane(Dice::of(seed, number as u64), kinds, time)).collect()
+/// How long pauses between the faults of each lane are, and how long faults last; in milliseconds.
+struct Pace {
+    pauses: [(u64, u64); 3],
+    holds: (u64, u64),
 }
 
-fn lane(mut dice: Dice, kinds: &[Kind], time: Duration) -> Vec<Step> {
+/// So that a short run has every kind.
+const DENSE: Pace = Pace { pauses: [(200, 1400), (200, 1400), (200, 1400)], holds: (50, 700) };
+
+/// So that there is calm weather in between, in which more is promised.
+const WIDE: Pace = Pace { pauses: [(1000, 12_000), (500, 8000), (500, 8000)], holds: (50, 2500) };
+
+/// What each lane does in this time. Every kind of a lane comes once before any comes again.
+pub(crate) fn plan(seed: u64, time: Duration) -> Vec<Vec<Step>> {
+    let pace = if time < Duration::from_secs(60) { DENSE } else { WIDE };
+    let lanes = LANES.iter().zip(pace.pauses).zip(0..);
+    lanes
+        .map(|((kinds, pauses), number)| {
+            let mut dice = Dice::of(seed, number);
+            lane(&mut dice, kinds, (pauses, pace.holds), time)
+        })
+        .collect()
+}
+
+fn lane(
+    dice: &mut Dice,
+    kinds: &[Kind],
+    (pauses, holds): ((u64, u64), (u64, u64)),
+    time: Duration,
+) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let mut deck: Vec<Kind> = Vec::new();
     let mut at = Duration::ZERO;
-    // A short run has short faults, so that there is time for each kind.
-    let most = if time < Duration::from_secs(60) { 700 } else { 2_500 };
     loop {
         if deck.is_empty() {
             deck = kinds.to_vec();
         }
-        let kind = deck.swap_remove(dice.index(deck.len()));
         let step = Step {
-            pause: dice.millis(200, 2 * most),
-            kind,
+            pause: dice.millis(pauses.0, pauses.1),
+            kind: deck.swap_remove(dice.index(deck.len())),
             seat: dice.index(SEATS),
-            hold: dice.millis(50, most),
+            hold: dice.millis(holds.0, holds.1),
             way: dice.below(u64::MAX),
         };
         at += step.pause + step.hold;
@@ -288,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_long_run_has_hundreds() {
-        let steps = plan(1, Duration::from_secs(600)).concat().len();
+        let steps = plan(1, Duration::from_secs(900)).concat().len();
         assert!(steps > 250, "{steps}");
     }
 }

@@ -98,13 +98,13 @@ async fn more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<()> {
 
 /// A request without content.
 pub(crate) fn get(path: &str, fields: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nhost: world.test\r\n{fields}\r\n")
+    format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{fields}\r\n")
 }
 
 /// A request with content.
 pub(crate) fn send(method: &str, path: &str, fields: &str, content: &str) -> String {
     let length = content.len();
     format!(
-        "{method} {path} HTTP/1.1\r\nhost: world.test\r\n{fields}content-length: {length}\r\n\r\n{content}"
+        "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{fields}content-length: {length}\r\n\r\n{content}"
     )
 }
