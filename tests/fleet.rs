@@ -8,6 +8,7 @@
 //! | `represent.rs` | does every process see what the answer to a write put into the store, and when it goes? |
 //! | `race.rs` | can a slow GET through one process bring back what a write through another replaced? |
 //! | `purge.rs` | does every process see what was purged through another? |
+//! | `intent.rs` | what if the process dies that carries out a write? |
 //! | `lease.rs` | what if the process that fetches for all dies? |
 //! | `fence.rs` | what if Valkey comes back with less than it had? |
 //! | `outage.rs` | what if Valkey is absent, killed, frozen, flushed or damaged? |
@@ -24,6 +25,8 @@ mod valkey;
 mod collapse;
 #[path = "fleet/fence.rs"]
 mod fence;
+#[path = "fleet/intent.rs"]
+mod intent;
 #[path = "fleet/lease.rs"]
 mod lease;
 #[path = "fleet/outage.rs"]

@@ -141,9 +141,35 @@ fn judge(ledger: &LedgerHandle, as_of: Position) -> Standing {
     ledger.judge(as_of, Timestamp::ZERO, &product(), clock::now())
 }
 
+/// Whether it is suspect, or was invalidated anew: a process appends its last records again.
 async fn until_fenced(ledger: &LedgerHandle, as_of: Position) {
-    let fenced = || judge(ledger, as_of) == Standing::Suspect(Doubt::Fenced);
+    let fenced = || ledger.observe().fence > as_of && judge(ledger, as_of) != Standing::Good;
     until("a fence", fenced).await;
+}
+
+/// Whoever connects to one port comes out at another; ends with the test.
+struct Forward(tokio::task::JoinHandle<()>);
+
+impl Forward {
+    fn start(from: u16, to: u16) -> Self {
+        Self(tokio::spawn(async move {
+            let listener = tokio::net::TcpListener::bind(("127.0.0.1", from)).await;
+            let listener = listener.expect("the port is free again");
+            while let Ok((mut near, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let far = tokio::net::TcpStream::connect(("127.0.0.1", to)).await;
+                    let mut far = far.expect("a running server");
+                    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                });
+            }
+        }))
+    }
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -304,17 +330,37 @@ async fn a_restart_from_an_old_snapshot_brings_nothing_back_to_life() {
     let old = a.applied();
     assert_eq!(valkey.cli(&["SAVE"]), "OK");
     let lost = write(&a, "namespace:catalog").await.position;
+    assert!(b.wait_for(lost, PATIENCE).await);
+    // A process that lives would append it again.
+    drop(a);
     let port = valkey.kill();
 
     let valkey = Valkey::start_in(port, folder.path(), "dump.rdb");
     assert!(!valkey.cli(&["XRANGE", STREAM, "-", "+"]).contains(&lost.to_string()));
-    until("fences", || a.observe().fence > lost && b.observe().fence > lost).await;
+    until("a fence", || b.observe().fence > lost).await;
     let new = valkey.open();
     soon("reading", new.ready()).await;
     assert!(new.version("catalog/products") < lost, "it was rolled back");
     assert_eq!(judge(&new, old), Standing::Suspect(Doubt::Fenced), "but nothing under it counts");
     assert_eq!(judge(&new, lost), Standing::Suspect(Doubt::Fenced));
     assert!(write(&new, "namespace:catalog").await.position > lost);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_deposed_primary_took_is_told_to_the_next() {
+    let (deposed, next) = (Valkey::start(), Valkey::start());
+    let a = deposed.open();
+    soon("reading", a.ready()).await;
+    let receipt = write(&a, "tag:product:7").await;
+    assert!(receipt.passed && !receipt.owed);
+    // Where the first one was there is now another, which never heard of that write.
+    let b = next.open();
+    soon("reading", b.ready()).await;
+    let entry = b.applied();
+    assert_eq!(judge(&b, entry), Standing::Good);
+    let (port, other) = (deposed.kill(), next.port);
+    let _moved = Forward::start(port, other);
+    until("it is told", || judge(&b, entry) == Standing::Invalidated).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

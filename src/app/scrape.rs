@@ -110,6 +110,7 @@ fn of_ledger(ledger: &LedgerHandle, began: Timestamp) -> Vec<Sample> {
         metrics::LEDGER_POSITION.sample(&[], seconds),
         metrics::LEDGER_SILENCE.sample(&[], silence.as_secs_f64()),
         metrics::LEDGER_OWED.sample(&[], seen.owed as u64),
+        metrics::LEDGER_INTENTS.sample(&[], seen.intents as u64),
         metrics::LEDGER_NAMES.sample(&[], seen.names as u64),
     ];
     for (cause, count) in Cause::ALL.into_iter().zip(seen.invalidations) {

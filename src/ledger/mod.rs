@@ -25,9 +25,11 @@ use std::time::Duration;
 
 use crate::semantics::time::Timestamp;
 
+pub mod intent;
 pub mod name;
 pub mod owed;
 pub mod position;
+pub mod reading;
 pub mod record;
 
 mod index;
@@ -35,8 +37,10 @@ mod recent;
 #[cfg(test)]
 mod tests;
 
+pub use intent::{Intent, Intents};
 pub use owed::{Debt, Owed, Ticket};
 pub use position::{NotAPosition, Position};
+pub use reading::Reading;
 pub use record::{Cause, Kind, Malformed, Mode, Record};
 
 use index::{Index, Versions};
@@ -99,6 +103,7 @@ pub struct Ledger {
     /// Whose tickets those in the records are; empty: nobody's.
     instance: Box<str>,
     owed: Owed,
+    intents: Intents,
 }
 
 /// How the stream was found when it was last looked at.
@@ -130,6 +135,7 @@ impl Ledger {
             opening: "".into(),
             instance: "".into(),
             owed: Owed::default(),
+            intents: Intents::default(),
         }
     }
 
@@ -239,6 +245,16 @@ impl Ledger {
         &self.owed
     }
 
+    /// Writes that were announced here, or are to be.
+    pub const fn intents(&self) -> &Intents {
+        &self.intents
+    }
+
+    /// Valkey is known not to take what it is given: nobody need wait for it.
+    pub fn is_store_away(&self) -> bool {
+        self.owed.is_overdue() || self.intents.is_late()
+    }
+
     // --- what it is told ---
 
     /// The next records of the stream, in its order. Applying one twice changes nothing.
@@ -274,6 +290,7 @@ impl Ledger {
         if other {
             self.opening.clone_from(&opening.life);
             self.owed.lost_before(opening.fence);
+            self.intents.lost();
         }
         self.fence = self.fence.max(opening.fence);
         if other || opening.trimmed > read {
@@ -297,7 +314,36 @@ impl Ledger {
     /// whose fill begins after this is usable, until the real record comes: one more miss.
     pub fn announce(&mut self, names: Vec<Name>, mode: Mode, cause: Cause) -> (Ticket, Position) {
         let position = self.step(names.iter().map(|n| (n, mode)).collect());
-        (self.owed.add(names, mode, cause), position)
+        (self.owed.add(names, mode, cause, None), position)
+    }
+
+    /// A write that is about to be sent to the origin, and may change these names. It is to be
+    /// announced to the stream; nothing counts yet. It must be ended with [`Self::conclude`] or
+    /// [`Intents::withdraw`]; if this process dies before, its names are invalidated, for that
+    /// `cause`, once it has not been announced anew for `span`.
+    pub fn intend(&mut self, names: Vec<Name>, cause: Cause, span: Duration) -> Ticket {
+        let ticket = self.owed.issue();
+        self.intents.add(Intent { ticket, names: names.into(), cause, span });
+        ticket
+    }
+
+    /// The write that was intended as `intent` has, or may have, changed these names: an
+    /// invalidation as in [`Self::announce`], whose record ends the intent.
+    pub fn conclude(
+        &mut self,
+        intent: Ticket,
+        names: Vec<Name>,
+        mode: Mode,
+        cause: Cause,
+    ) -> (Ticket, Position) {
+        let position = self.step(names.iter().map(|n| (n, mode)).collect());
+        let closes = self.intents.close(intent);
+        (self.owed.add(names, mode, cause, closes), position)
+    }
+
+    /// For taking what is due, and for saying how that went.
+    pub const fn intents_mut(&mut self) -> &mut Intents {
+        &mut self.intents
     }
 
     /// For taking what is due, and for saying how that went.
@@ -335,7 +381,7 @@ impl Ledger {
             }
         }
         if let Some(ticket) = record.ticket.filter(|_| record.writer == self.instance) {
-            self.owed.passed(ticket);
+            self.owed.passed(ticket, record.position);
         }
         self.applied = self.applied.max(record.position);
     }

@@ -6,22 +6,30 @@
 //! | sent | on its way | appended, or failed: then it is overdue |
 //! | overdue | an append failed or its outcome is unknown; names are merged | when it is sent again; appending twice is harmless |
 //! | appended | Valkey took it, at a position | when the tail reads it, or, if a fence shows that the stream lost it, back to due |
+//! | kept | the tail has read it | pushed out by later ones; or, if the stream begins another life, back to due |
 //!
-//! What is here counts in this process all the while, see [`Ledger::announce`]. It is bounded: too
-//! many names collapse into `all`.
+//! What is here counts in this process all the while, see [`Ledger::announce`], but for what is
+//! merely kept: the last ones that the tail has read. A primary that was deposed without knowing may
+//! have taken them, and shown them to this process and to nobody else; so they are appended to the
+//! life that follows, whether or not they were lost. Everything is bounded: too many names collapse
+//! into `all`.
 //!
 //! [`Ledger::announce`]: super::Ledger::announce
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use super::Position;
+use super::intent::Intent;
 use super::name::Name;
 use super::record::{Cause, Mode};
 
 /// Most names kept one by one.
 const NAMES: usize = 4096;
 
-/// One invalidation on its way; unique in this process.
+/// Most names kept of what the tail has read.
+const KEPT: usize = 1024;
+
+/// One invalidation, or one announced write; unique in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
@@ -36,6 +44,8 @@ pub struct Debt {
     pub mode: Mode,
     /// Why.
     pub cause: Cause,
+    /// The announced write that ends with it: to be taken back in the same step.
+    pub closes: Option<Intent>,
 }
 
 /// All of them.
@@ -45,6 +55,8 @@ pub struct Owed {
     items: BTreeMap<Ticket, Item>,
     hard: HashSet<Name>,
     soft: HashSet<Name>,
+    /// Read by the tail, the latest last.
+    kept: VecDeque<Kept>,
     /// How often too many names became `all`.
     collapses: u64,
 }
@@ -54,9 +66,19 @@ struct Item {
     names: Vec<Name>,
     mode: Mode,
     cause: Cause,
+    closes: Option<Intent>,
     /// It failed or was lost before.
     late: bool,
     state: State,
+}
+
+/// What the tail has read of our own.
+#[derive(Debug)]
+struct Kept {
+    position: Position,
+    names: Vec<Name>,
+    mode: Mode,
+    cause: Cause,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +124,7 @@ impl Owed {
             [(Mode::Hard, take(&mut self.hard)), (Mode::Soft, take(&mut self.soft))]
         {
             if !names.is_empty() {
-                let ticket = self.add(names, mode, Cause::Write);
-                self.items.entry(ticket).and_modify(|i| i.late = true);
+                self.add_late(names, mode, Cause::Write);
             }
         }
         let mut debts: Vec<_> = self.items.iter_mut().filter_map(|(t, i)| i.send(*t)).collect();
@@ -129,11 +150,28 @@ impl Owed {
         self.bound();
     }
 
-    pub(super) fn add(&mut self, names: Vec<Name>, mode: Mode, cause: Cause) -> Ticket {
+    /// One that nothing else in this process has.
+    pub(super) const fn issue(&mut self) -> Ticket {
         self.issued += 1;
-        let ticket = Ticket(self.issued);
-        self.items.insert(ticket, Item { names, mode, cause, late: false, state: State::Due });
+        Ticket(self.issued)
+    }
+
+    pub(super) fn add(
+        &mut self,
+        names: Vec<Name>,
+        mode: Mode,
+        cause: Cause,
+        closes: Option<Intent>,
+    ) -> Ticket {
+        let ticket = self.issue();
+        let item = Item { names, mode, cause, closes, late: false, state: State::Due };
+        self.items.insert(ticket, item);
         ticket
+    }
+
+    fn add_late(&mut self, names: Vec<Name>, mode: Mode, cause: Cause) {
+        let ticket = self.add(names, mode, cause, None);
+        self.items.entry(ticket).and_modify(|item| item.late = true);
     }
 
     /// Valkey took it.
@@ -144,17 +182,32 @@ impl Owed {
         }
     }
 
-    /// The tail has read it, maybe before Valkey's answer to the append came.
-    pub(super) fn passed(&mut self, ticket: Ticket) {
-        self.items.remove(&ticket);
+    /// The tail has read it at `position`, maybe before Valkey's answer to the append came.
+    pub(super) fn passed(&mut self, ticket: Ticket, position: Position) {
+        let Some(Item { names, mode, cause, .. }) = self.items.remove(&ticket) else { return };
+        self.kept.push_back(Kept { position, names, mode, cause });
+        let mut count: usize = self.kept.iter().map(|kept| kept.names.len()).sum();
+        while count > KEPT
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            count -= oldest.names.len();
+        }
     }
 
-    /// What was appended before `fence` and not read by now is lost.
+    /// What was appended before `fence` and not read by now is lost; what was read may be unknown
+    /// to others.
     pub(super) fn lost_before(&mut self, fence: Position) {
         for item in self.items.values_mut() {
             if matches!(item.state, State::Appended(at) if at < fence) {
                 (item.state, item.late) = (State::Due, true);
             }
+        }
+        let (lost, kept) =
+            std::mem::take(&mut self.kept).into_iter().partition(|kept| kept.position < fence);
+        self.kept = kept;
+        let lost: VecDeque<Kept> = lost;
+        for Kept { names, mode, cause, .. } in lost {
+            self.add_late(names, mode, cause);
         }
     }
 
@@ -188,7 +241,8 @@ impl Item {
             return None;
         }
         self.state = State::Sent;
-        Some(Debt { ticket, names: self.names.clone(), mode: self.mode, cause: self.cause })
+        let (names, closes) = (self.names.clone(), self.closes.clone());
+        Some(Debt { ticket, names, mode: self.mode, cause: self.cause, closes })
     }
 }
 
@@ -211,13 +265,13 @@ mod tests {
     #[test]
     fn an_append_that_works_leaves_nothing_behind() {
         let mut owed = Owed::default();
-        let ticket = owed.add(vec![tag(1)], Mode::Hard, Cause::Write);
+        let ticket = owed.add(vec![tag(1)], Mode::Hard, Cause::Write, None);
         let due = owed.take_due();
         assert_eq!((due.len(), due[0].ticket), (1, ticket));
         assert!(owed.take_due().is_empty() && !owed.is_overdue());
         owed.appended(ticket, at(5));
         assert!(owed.is_open(ticket));
-        owed.passed(ticket);
+        owed.passed(ticket, at(5));
         assert!(owed.is_empty());
         owed.failed(ticket);
         assert!(owed.is_empty(), "what was read is known to be there");
@@ -227,7 +281,7 @@ mod tests {
     fn what_failed_is_merged_and_sent_again() {
         let mut owed = Owed::default();
         for n in [1, 2, 1] {
-            owed.add(vec![tag(n)], Mode::Hard, Cause::Purge);
+            owed.add(vec![tag(n)], Mode::Hard, Cause::Purge, None);
         }
         let first = owed.take_due();
         first.iter().for_each(|d| owed.failed(d.ticket));
@@ -242,7 +296,7 @@ mod tests {
     #[test]
     fn a_fence_makes_what_it_overtook_due_again() {
         let mut owed = Owed::default();
-        let ticket = owed.add(vec![tag(1)], Mode::Soft, Cause::Write);
+        let ticket = owed.add(vec![tag(1)], Mode::Soft, Cause::Write, None);
         owed.take_due();
         owed.appended(ticket, at(5));
         owed.lost_before(at(5));
@@ -253,11 +307,43 @@ mod tests {
     }
 
     #[test]
+    fn what_the_tail_has_read_is_appended_to_the_life_that_follows() {
+        let mut owed = Owed::default();
+        for n in 1..=3 {
+            let ticket = owed.add(vec![tag(n)], Mode::Soft, Cause::Purge, None);
+            owed.take_due();
+            owed.appended(ticket, at(n as u64));
+            owed.passed(ticket, at(n as u64));
+        }
+        assert!(owed.is_empty());
+        owed.lost_before(at(3));
+        assert!(owed.is_overdue(), "nothing is to be trusted before");
+        let again = owed.take_due();
+        let told: Vec<_> = again.iter().map(|d| (&*d.names, d.mode, d.cause)).collect();
+        let expected = [[tag(2)], [tag(1)]];
+        assert_eq!(told, expected.each_ref().map(|n| (&n[..], Mode::Soft, Cause::Purge)));
+        owed.lost_before(at(3));
+        assert!(owed.take_due().is_empty(), "once");
+    }
+
+    #[test]
+    fn what_the_tail_has_read_is_kept_within_a_bound() {
+        let mut owed = Owed::default();
+        for n in 0..KEPT + 10 {
+            let ticket = owed.add(vec![tag(n)], Mode::Hard, Cause::Write, None);
+            owed.take_due();
+            owed.passed(ticket, at(1));
+        }
+        owed.lost_before(at(2));
+        assert_eq!(owed.take_due().len(), KEPT);
+    }
+
+    #[test]
     fn too_many_names_become_all() {
         for mode in [Mode::Hard, Mode::Soft] {
             let mut owed = Owed::default();
             for n in 0..=NAMES {
-                owed.add(vec![tag(n)], mode, Cause::Write);
+                owed.add(vec![tag(n)], mode, Cause::Write, None);
             }
             assert_eq!(owed.give_up_due().len(), NAMES + 1);
             assert_eq!(owed.collapses(), 1);
@@ -270,7 +356,7 @@ mod tests {
     #[test]
     fn too_many_names_that_the_tail_does_not_pass_become_all() {
         let mut owed = Owed::default();
-        let ticket = owed.add((0..=NAMES).map(tag).collect(), Mode::Hard, Cause::Write);
+        let ticket = owed.add((0..=NAMES).map(tag).collect(), Mode::Hard, Cause::Write, None);
         owed.take_due();
         owed.appended(ticket, at(5));
         assert_eq!(owed.take_due()[0].names, [Name::All]);

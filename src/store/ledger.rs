@@ -29,13 +29,15 @@ use crate::ledger::name::{Belongs, Name};
 use crate::ledger::{Cause, Kind, Ledger, Mode, Position, Record, Standing, Ticket};
 use crate::semantics::time::Timestamp;
 
+mod intending;
 mod observed;
 mod shared;
 mod versions;
 
+pub use intending::Intending;
 pub use observed::{Observed, Peer};
 use shared::Awaited;
-pub(super) use shared::Shared;
+pub(super) use shared::{Due, Shared};
 
 /// How long a write waits for this process's own tail once Valkey has taken its record.
 const PASSING: Duration = Duration::from_secs(1);
@@ -232,6 +234,17 @@ impl LedgerHandle {
         if names.is_empty() {
             return Receipt { position: self.applied(), owed: false, passed: true };
         }
+        self.record(names, mode, cause, None).await
+    }
+
+    /// The same, for some names at least; ends the announced write `closes`.
+    async fn record(
+        &self,
+        names: Vec<Name>,
+        mode: Mode,
+        cause: Cause,
+        closes: Option<Ticket>,
+    ) -> Receipt {
         let Some(valkey) = &self.valkey else {
             return Receipt {
                 position: self.append_here(names, mode, cause),
@@ -239,7 +252,7 @@ impl LedgerHandle {
                 passed: true,
             };
         };
-        let (step, awaited) = self.shared.announce(names, mode, cause);
+        let (step, awaited) = self.shared.announce(names, mode, cause, closes);
         let owed = Receipt { position: step, owed: true, passed: false };
         // Valkey is known to be away: nobody waits for it.
         let Some(Awaited { ticket, answer }) = awaited else { return owed };

@@ -67,6 +67,8 @@ table! {
         "Time since the ledger was last heard; past the lease, what is in memory is suspect.";
     LEDGER_OWED: Gauge "larder_ledger_owed" []
         "Invalidations applied here that Valkey has not taken yet.";
+    LEDGER_INTENTS: Gauge "larder_ledger_intents" []
+        "Writes announced by this process whose outcome is not known yet.";
     LEDGER_FENCES: Counter "larder_ledger_fences_total" []
         "New epochs of the Valkey server that this process has seen.";
     LEDGER_NAMES: Gauge "larder_ledger_names" []

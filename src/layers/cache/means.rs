@@ -19,6 +19,10 @@ use crate::store::Store;
 use crate::store::ledger::LedgerHandle;
 use crate::telemetry::metrics::Metrics;
 
+/// How much longer than the origin may take a write stays announced after its process was last heard
+/// of: the origin may still be working on what a process sent that died.
+pub const INTENT_MARGIN: Duration = Duration::from_secs(5);
+
 /// What the cache works with: one per process.
 #[derive(Debug)]
 pub struct Means {
@@ -44,6 +48,8 @@ pub struct Means {
     pub retry_after: Duration,
     /// How long a fill lease outlives its holder.
     pub lease: Duration,
+    /// How long an announced write may go unheard of before it counts as done.
+    pub intent_span: Duration,
     /// [`tags::stamp`] of each route, the fallback's last.
     pub stamps: Box<[[u8; 8]]>,
     /// Writes under way: their invalidations must not be lost when the process ends.
@@ -78,6 +84,7 @@ impl Means {
             refreshes: Arc::new(Semaphore::new(config.origin.max_refreshes)),
             retry_after: config.origin.retry_after,
             lease: config.store.lease,
+            intent_span: config.origin.timeout + INTENT_MARGIN,
             stamps: config
                 .routes
                 .iter()

@@ -35,6 +35,7 @@ pub mod recipe;
 pub mod refresh;
 pub mod represent;
 pub mod searches;
+pub mod settle;
 pub mod write;
 
 use std::future::Future;

@@ -1,4 +1,12 @@
-//! An unsafe request: sent on, and what it changes is invalidated before its answer is released.
+//! An unsafe request: announced, sent on, and what it changes is invalidated before its answer is
+//! released.
+//!
+//! | step | if this process dies after it |
+//! |---|---|
+//! | announced, with what is known of its names | at its deadline the others invalidate these |
+//! | sent to the origin | the same |
+//! | its outcome is known, or known to be unknown: recorded, and the announcement taken back | nothing is left to do |
+//! | `settle` later: recorded again | at the deadline of that the others do it |
 
 use std::sync::Arc;
 
@@ -7,7 +15,7 @@ use http::{HeaderValue, Request, Response, Uri};
 
 use super::ask::ask;
 use super::represent::Noted;
-use super::{Means, Origin};
+use super::{Means, Origin, settle};
 use crate::body::Body;
 use crate::config::Route;
 use crate::config::captures::Captures;
@@ -19,7 +27,7 @@ use crate::ledger::{Cause, Mode};
 use crate::plan::write::invalidates;
 use crate::semantics::cache_status::{CacheStatus, Forwarded};
 use crate::semantics::invalidation::{parent, referenced};
-use crate::store::ledger::Receipt;
+use crate::store::ledger::{Intending, Receipt};
 use crate::telemetry::outcome::Outcome;
 
 /// The field that tells where in the ledger a write was recorded.
@@ -76,6 +84,7 @@ impl Write {
     ) -> Result<Response<Body>, ProxyError> {
         let targets = targets(&request);
         let noted = Noted::of(&self.means, &self.route, &request);
+        let intending = self.announce(&targets).await;
         let sent = self.means.now();
         let result = ask(&self.means, &mut inner, self.route.index, request).await;
         let received = self.means.now();
@@ -87,8 +96,9 @@ impl Write {
             names.extend(self.names(&targets, result.as_ref().ok()));
         }
         let receipt = if carried_out || !names.is_empty() {
-            Some(self.means.ledger.invalidate(names, Mode::Hard, Cause::Write).await)
+            Some(self.record(intending, names).await)
         } else {
+            intending.into_iter().for_each(Intending::withdraw);
             None
         };
         let (mut response, stored) = match (noted, &receipt) {
@@ -99,6 +109,30 @@ impl Write {
         };
         tags::strip(response.headers_mut());
         Ok(self.answer(response, receipt.as_ref(), took, stored))
+    }
+
+    /// Tells the others that a write is coming, unless the route does without.
+    async fn announce(&self, targets: &[Uri]) -> Option<Intending> {
+        if !self.route.announce {
+            return None;
+        }
+        let names = self.names(targets, None);
+        Some(self.means.ledger.intend(names, Cause::Abandoned, self.means.intent_span).await)
+    }
+
+    async fn record(&self, intending: Option<Intending>, names: Vec<Name>) -> Receipt {
+        let ledger = &self.means.ledger;
+        let settling = settle::plan(ledger, self.route.settle, names.clone());
+        let recording = async {
+            match intending {
+                Some(intending) => intending.invalidate(names, Cause::Write).await,
+                None => ledger.invalidate(names, Mode::Hard, Cause::Write).await,
+            }
+        };
+        // Both go to Valkey together.
+        let (receipt, settling) = tokio::join!(recording, settling);
+        settle::later(settling, self.route.settle);
+        receipt
     }
 
     /// What a write changes. The origin refers to its resources by the host that it was told, which

@@ -34,6 +34,8 @@ pub struct Observed {
     pub owed: usize,
     /// How often too many owed names became `all`.
     pub collapses: u64,
+    /// Writes announced here whose outcome is not known yet.
+    pub intents: usize,
 }
 
 /// How many times something was done, and how long it took.
@@ -116,6 +118,7 @@ impl Counters {
             names: ledger.names(),
             owed: ledger.owed().names(),
             collapses: ledger.owed().collapses(),
+            intents: ledger.intents().len(),
         }
     }
 }

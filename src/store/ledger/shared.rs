@@ -13,7 +13,7 @@ use super::observed::{Counters, Observed, Peer};
 use super::versions;
 use crate::clock;
 use crate::ledger::name::Name;
-use crate::ledger::{Cause, Debt, Ledger, Mode, Opening, Position, Record, Ticket};
+use crate::ledger::{Cause, Debt, Intent, Ledger, Mode, Opening, Position, Record, Ticket};
 use crate::semantics::time::Timestamp;
 
 /// `heard` of a ledger that was never heard.
@@ -21,6 +21,23 @@ const NEVER: u64 = 0;
 
 /// Answered with the position, or with nothing if the append failed.
 type Answer = oneshot::Sender<Option<Position>>;
+
+/// What is to be sent to Valkey, in this order.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Due {
+    /// Writes to announce, or to announce anew. Each is answered.
+    pub(in crate::store) intents: Vec<Intent>,
+    /// Invalidations to append. Each is answered.
+    pub(in crate::store) debts: Vec<Debt>,
+    /// Announced writes to take back: as well as it goes.
+    pub(in crate::store) withdrawn: Vec<Intent>,
+}
+
+impl Due {
+    pub(in crate::store) const fn is_empty(&self) -> bool {
+        self.intents.is_empty() && self.debts.is_empty() && self.withdrawn.is_empty()
+    }
+}
 
 /// Where the answer to an append comes.
 #[derive(Debug)]
@@ -142,27 +159,64 @@ impl Shared {
         self.read().owed().is_open(ticket)
     }
 
-    /// Counts here from now on, and is due. Returns its local step, and where the answer comes;
-    /// none will come for long if Valkey is known to be away.
+    /// Counts here from now on, and is due; ends the announced write `closes`. Returns its local
+    /// step, and where the answer comes; none will come for long if Valkey is known to be away.
     pub(super) fn announce(
         &self,
         names: Vec<Name>,
         mode: Mode,
         cause: Cause,
+        closes: Option<Ticket>,
     ) -> (Position, Option<Awaited>) {
         let announced = self.change(|ledger| {
             let away = ledger.owed().is_overdue();
-            let (ticket, step) = ledger.announce(names, mode, cause);
+            let (ticket, step) = match closes {
+                Some(intent) => ledger.conclude(intent, names, mode, cause),
+                None => ledger.announce(names, mode, cause),
+            };
             if away {
                 ledger.owed_mut().failed(ticket);
                 return (step, None);
             }
-            let (sender, answer) = oneshot::channel();
-            self.waiting().insert(ticket, sender);
-            (step, Some(Awaited { ticket, answer }))
+            (step, Some(self.await_answer(ticket)))
         });
         self.work.notify_one();
         announced
+    }
+
+    /// To be announced. Returns its ticket, and where the answer comes; none will come for long if
+    /// Valkey is known to be away.
+    pub(super) fn intend(
+        &self,
+        names: Vec<Name>,
+        cause: Cause,
+        span: Duration,
+    ) -> (Ticket, Option<Awaited>) {
+        let mut ledger = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let away = ledger.is_store_away();
+        let ticket = ledger.intend(names, cause, span);
+        if away {
+            ledger.intents_mut().failed(ticket);
+        }
+        let awaited = (!away).then(|| self.await_answer(ticket));
+        drop(ledger);
+        self.work.notify_one();
+        (ticket, awaited)
+    }
+
+    /// Nothing was changed by what was announced as `intent`.
+    pub(super) fn withdraw(&self, intent: Ticket) {
+        let mut ledger = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        ledger.intents_mut().withdraw(intent);
+        drop(ledger);
+        self.work.notify_one();
+    }
+
+    /// Entered while the state is locked, so that no answer is missed.
+    fn await_answer(&self, ticket: Ticket) -> Awaited {
+        let (sender, answer) = oneshot::channel();
+        self.waiting().insert(ticket, sender);
+        Awaited { ticket, answer }
     }
 
     // --- for the append task ---
@@ -172,8 +226,23 @@ impl Shared {
         self.work.notified().await;
     }
 
-    pub(in crate::store) fn take_due(&self) -> Vec<Debt> {
-        self.change(|ledger| ledger.owed_mut().take_due())
+    /// Each of its intents and debts must be answered, see below.
+    pub(in crate::store) fn take_due(&self, now: Timestamp) -> Due {
+        let mut ledger = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        Due {
+            intents: ledger.intents_mut().take_due(now),
+            debts: ledger.owed_mut().take_due(),
+            withdrawn: ledger.intents_mut().take_withdrawn(),
+        }
+    }
+
+    /// Valkey knows of the write, by a message sent at `at`.
+    pub(in crate::store) fn announced(&self, ticket: Ticket, at: Timestamp) {
+        let mut ledger = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        ledger.intents_mut().announced(ticket, at);
+        let applied = ledger.applied();
+        drop(ledger);
+        self.answer(ticket, Some(applied));
     }
 
     pub(in crate::store) fn appended(&self, ticket: Ticket, position: Position) {
@@ -181,14 +250,22 @@ impl Shared {
         self.answer(ticket, Some(position));
     }
 
-    pub(in crate::store) fn failed(&self, debts: &[Debt]) {
-        self.change(|ledger| debts.iter().for_each(|d| ledger.owed_mut().failed(d.ticket)));
-        debts.iter().for_each(|d| self.answer(d.ticket, None));
+    pub(in crate::store) fn failed(&self, due: &Due) {
+        self.change(|ledger| {
+            due.intents.iter().for_each(|i| ledger.intents_mut().failed(i.ticket));
+            due.debts.iter().for_each(|d| ledger.owed_mut().failed(d.ticket));
+        });
+        let intents = due.intents.iter().map(|i| i.ticket);
+        intents.chain(due.debts.iter().map(|d| d.ticket)).for_each(|t| self.answer(t, None));
     }
 
     /// Valkey is known to be away: nobody waits for it.
     pub(in crate::store) fn give_up_due(&self) {
-        let tickets = self.change(|ledger| ledger.owed_mut().give_up_due());
+        let tickets = self.change(|ledger| {
+            let mut tickets = ledger.intents_mut().give_up_due();
+            tickets.extend(ledger.owed_mut().give_up_due());
+            tickets
+        });
         tickets.into_iter().for_each(|t| self.answer(t, None));
     }
 

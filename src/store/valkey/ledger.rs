@@ -1,19 +1,21 @@
-//! The ledger in Valkey. Three keys in one hash slot:
+//! The ledger in Valkey. Four keys in one hash slot:
 //!
 //! | key | type | holds |
 //! |---|---|---|
 //! | `<prefix>:{l}:ledger` | stream | the records, see `ledger/record.rs`; trimmed by age and number |
 //! | `<prefix>:{l}:namespaces` | hash | namespace → version; under the empty name, which life of the stream this is |
+//! | `<prefix>:{l}:intents` | sorted set | announced writes, by deadline (the server's clock, ms), see `ledger/intent.rs` |
 //! | `<prefix>:{l}:instances` | hash | instance → `<applied> <milliseconds>`, about once a second |
 //!
 //! | task | connection | does |
 //! |---|---|---|
 //! | tail | its own, mostly blocked in XREAD | reads the stream from where it stopped, looks once a second whether it is still the same one, renews the lease |
-//! | append | its own | appends what is due; what failed goes first when Valkey is back, and the lease is not renewed before |
+//! | append | its own | announces and appends what is due; what failed goes first when Valkey is back, and the lease is not renewed before |
 //!
 //! A *life* of the stream is the epoch of the server (`run_id:master_replid`) and the fence that
-//! opened it. The two scripts (`look.lua`, `append.lua`) see to it that every life begins with a
-//! fence above everything issued or handed out in the one before.
+//! opened it. The scripts that write to the stream (`look.lua`, `append.lua`) see to it that every
+//! life begins with a fence above everything issued or handed out in the one before. `announce.lua`
+//! sets deadlines, and `look.lua`, which everybody runs once a second, keeps them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,12 +46,18 @@ struct Keys {
     stream: String,
     namespaces: String,
     instances: String,
+    intents: String,
 }
 
 impl Keys {
     fn new(prefix: &str) -> Self {
         let key = |name| format!("{prefix}:{{l}}:{name}");
-        Self { stream: key("ledger"), namespaces: key("namespaces"), instances: key("instances") }
+        Self {
+            stream: key("ledger"),
+            namespaces: key("namespaces"),
+            instances: key("instances"),
+            intents: key("intents"),
+        }
     }
 }
 

@@ -1,25 +1,31 @@
-//! Appending: whatever is due goes out together, one script call per record, in one exchange.
+//! Announcing and appending: whatever is due goes out together, one script call each, in one exchange.
 //!
-//! A failed exchange leaves it unknown what was appended, so all of it is appended again: twice is
+//! A failed exchange leaves it unknown what was carried out, so all of it is sent again: twice is
 //! once. While Valkey is known to be away, nobody waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, Pipeline};
+use redis::{Cmd, FromRedisValue, Pipeline, Value};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Link, Trouble, Wire};
 use super::{FIRST_PAUSE, Keys, LEAD, longer, millis};
 
-/// Longest pause before another attempt to append.
-const LONGEST_REST: Duration = Duration::from_millis(100);
+use crate::clock;
 use crate::ledger::name::Name;
-use crate::ledger::{Debt, Mode, record};
-use crate::store::ledger::{Settings, Shared};
+use crate::ledger::{Debt, Intent, Mode, Position, record};
+use crate::store::ledger::{Due, Settings, Shared};
 
 const APPEND: &str = concat!(include_str!("common.lua"), include_str!("append.lua"));
+const ANNOUNCE: &str = include_str!("announce.lua");
+
+/// Longest pause before another attempt to append.
+const LONGEST_REST: Duration = Duration::from_millis(100);
+
+/// How often to see whether an announced write needs its deadline put off.
+const EVERY: Duration = Duration::from_secs(1);
 
 /// Most names in one record: a script can take a few thousand arguments.
 const NAMES: usize = 500;
@@ -34,10 +40,11 @@ pub(super) struct Append {
     pause: Duration,
 }
 
-/// A connection on which the script is known.
+/// A connection on which the scripts are known.
 struct Open {
     wire: Wire,
-    script: String,
+    append: String,
+    announce: String,
 }
 
 impl Append {
@@ -58,6 +65,7 @@ impl Append {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.shared.work() => {}
+                () = tokio::time::sleep(EVERY) => {}
             }
             while !self.settle().await && !stop.is_cancelled() {
                 self.rest().await;
@@ -65,22 +73,22 @@ impl Append {
         }
     }
 
-    /// Appends until nothing is due; false if Valkey does not take it.
+    /// Sends until nothing is due; false if Valkey does not take it.
     async fn settle(&mut self) -> bool {
         loop {
-            let debts = self.shared.take_due();
-            if debts.is_empty() {
+            let due = self.shared.take_due(clock::now());
+            if due.is_empty() {
                 return true;
             }
             let started = Instant::now();
-            let outcome = self.exchange(&debts).await;
+            let outcome = self.exchange(&due).await;
             self.shared.counters.append(started.elapsed(), outcome.is_ok());
             if let Err(trouble) = outcome {
                 if self.pause == FIRST_PAUSE {
                     tracing::warn!(%trouble, "an invalidation is owed to the other instances");
                 }
                 self.open = None;
-                self.shared.failed(&debts);
+                self.shared.failed(&due);
                 return false;
             }
             self.pause = FIRST_PAUSE;
@@ -88,30 +96,42 @@ impl Append {
     }
 
     /// A connection that lay idle may have been closed meanwhile; that says nothing about Valkey.
-    async fn exchange(&mut self, debts: &[Debt]) -> Result<(), Trouble> {
+    async fn exchange(&mut self, due: &Due) -> Result<(), Trouble> {
         let idle = self.open.is_some();
-        match self.append(debts).await {
+        match self.send(due).await {
             Err(Trouble::Failed(_)) if idle => {
                 self.open = None;
-                self.append(debts).await
+                self.send(due).await
             }
             outcome => outcome,
         }
     }
 
-    async fn append(&mut self, debts: &[Debt]) -> Result<(), Trouble> {
+    async fn send(&mut self, due: &Due) -> Result<(), Trouble> {
         let mut open = match self.open.take() {
             Some(open) => open,
             None => Open::new(&self.link).await?,
         };
         let mut calls = Pipeline::new();
-        for (debt, names, last) in records(debts) {
-            calls.add_command(self.call(&open.script, debt, names, last));
+        for intent in &due.intents {
+            calls.add_command(self.announcement(&open.announce, intent));
         }
-        let replies: Vec<String> = open.wire.ask_all(&calls, self.link.budget).await?;
-        for ((debt, _, last), reply) in records(debts).zip(&replies) {
+        for (debt, names, last) in records(&due.debts) {
+            calls.add_command(self.append(&open.append, debt, names, last));
+        }
+        for intent in &due.withdrawn {
+            calls.add_command(self.withdrawal(intent));
+        }
+        let sent = clock::now();
+        let replies: Vec<Value> = open.wire.ask_all(&calls, self.link.budget).await?;
+        let (announced, rest) =
+            replies.split_at_checked(due.intents.len()).ok_or(Trouble::Odd("announce.lua"))?;
+        for (intent, _) in due.intents.iter().zip(announced) {
+            self.shared.announced(intent.ticket, sent);
+        }
+        for ((debt, _, last), reply) in records(&due.debts).zip(rest) {
             if last {
-                let position = reply.parse().map_err(|_| Trouble::Odd("append.lua"))?;
+                let position = position(reply).ok_or(Trouble::Odd("append.lua"))?;
                 self.shared.appended(debt.ticket, position);
             }
         }
@@ -119,14 +139,31 @@ impl Append {
         Ok(())
     }
 
-    fn call(&self, script: &str, debt: &Debt, names: &[Name], last: bool) -> Cmd {
+    fn announcement(&self, script: &str, intent: &Intent) -> Cmd {
+        let mut call = redis::cmd("EVALSHA");
+        call.arg(script).arg(1).arg(&self.keys.intents);
+        call.arg(intent.text(self.shared.instance())).arg(millis(intent.span));
+        call
+    }
+
+    fn withdrawal(&self, intent: &Intent) -> Cmd {
+        let mut call = redis::cmd("ZREM");
+        call.arg(&self.keys.intents).arg(intent.text(self.shared.instance()));
+        call
+    }
+
+    fn append(&self, script: &str, debt: &Debt, names: &[Name], last: bool) -> Cmd {
         let ticket = last.then_some(debt.ticket);
+        let closes = debt.closes.as_ref().filter(|_| last);
+        let closes = closes.map(|intent| intent.text(self.shared.instance()));
         let fields = record::fields(names, debt.mode, self.shared.instance(), ticket, debt.cause);
         let least = self.shared.read().applied().next();
         let mut call = redis::cmd("EVALSHA");
-        call.arg(script).arg(2).arg(&self.keys.stream).arg(&self.keys.namespaces);
+        call.arg(script).arg(3);
+        call.arg(&self.keys.stream).arg(&self.keys.namespaces).arg(&self.keys.intents);
         call.arg(least.to_string()).arg(millis(LEAD)).arg(self.settings.records);
         call.arg(millis(self.settings.retention)).arg(self.shared.instance());
+        call.arg(closes.unwrap_or_default());
         call.arg(fields.len()).arg(fields);
         for name in names {
             if let (Name::Namespace(namespace), Mode::Hard) = (name, debt.mode) {
@@ -153,9 +190,15 @@ impl Append {
 impl Open {
     async fn new(link: &Link) -> Result<Self, Trouble> {
         let mut wire = link.connect().await?;
-        let script = wire.load(APPEND, link.budget).await?;
-        Ok(Self { wire, script })
+        let append = wire.load(APPEND, link.budget).await?;
+        let announce = wire.load(ANNOUNCE, link.budget).await?;
+        Ok(Self { wire, append, announce })
     }
+}
+
+/// Where it was appended.
+fn position(reply: &Value) -> Option<Position> {
+    String::from_redis_value_ref(reply).ok()?.parse().ok()
 }
 
 /// One debt may need several records; the tail passes it with the last of them.

@@ -1,4 +1,4 @@
--- In front of both scripts.
+-- In front of the scripts that append.
 
 -- The server's clock, in milliseconds.
 local function clock()
@@ -52,4 +52,16 @@ local function fence(stream, namespaces, least, lead, longest, writer)
   -- No namespace has an empty name.
   redis.call('HSET', namespaces, '', life)
   return life
+end
+
+-- Appends an invalidation, and notes it as the version of these namespaces. Returns its ID.
+local function invalidate(stream, namespaces, least, longest, fields, bumped)
+  local id = append(stream, least, longest, fields)
+  for _, namespace in ipairs(bumped) do
+    local version = redis.call('HGET', namespaces, namespace)
+    if not version or not string.match(version, '^%d+-%d+$') or before(version, id) then
+      redis.call('HSET', namespaces, namespace, id)
+    end
+  end
+  return id
 end

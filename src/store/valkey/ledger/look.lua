@@ -1,6 +1,6 @@
 -- Looks at the stream: on every new connection, and about once a second after that, since a stream
--- that was flushed or evicted breaks no connection. Opens a new life with a fence if need be; and
--- says how far this instance is.
+-- that was flushed or evicted breaks no connection. Opens a new life with a fence if need be; says
+-- how far this instance is; and invalidates what was announced by those who never said how it ended.
 --
 -- A fence is due if
 --   the stream is missing, or nobody has opened it,
@@ -11,14 +11,14 @@
 --   it begins with anything but a fence although nothing was trimmed (it was lost, and somebody
 --   appended to it by hand).
 --
--- KEYS  the stream, the namespaces, the instances
+-- KEYS  the stream, the namespaces, the instances, the intents
 -- ARGV  life that this process knows or '', its applied position, the next one, lead of a fence
 --       (ms), most entries, instance, silence after which an instance is forgotten (ms)
 -- Returns the life, the last ID of the stream, whether entries are missing from it (1 or 0), the
 -- first ID in it or '', the highest ID deleted by hand or '', and for each instance: its name,
 -- its applied position, its silence (ms).
 
-local stream, namespaces, instances = KEYS[1], KEYS[2], KEYS[3]
+local stream, namespaces, instances, intents = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local known, applied, least, lead, longest, instance, patience = unpack(ARGV)
 
 -- XINFO as a table; nil if there is no stream.
@@ -67,7 +67,57 @@ if fence_is_due(seen, life) then
   seen = look()
 end
 
+-- At most this many at once: the next look comes soon.
+local ORPHANS = 500
+
+-- An intent is a list of texts: the cause, the instance, its ticket, names.
+local function read(intent)
+  local good, parts = pcall(cjson.decode, intent)
+  if not good or type(parts) ~= 'table' then
+    return nil
+  end
+  for at = 1, #parts do
+    if type(parts[at]) ~= 'string' then
+      return nil
+    end
+  end
+  return parts
+end
+
+-- Its deadline has passed: whoever announced it is gone, or what was to settle has.
+local function close(intent)
+  local parts = read(intent)
+  if not parts or #parts < 4 then
+    return
+  end
+  local fields, bumped = {}, {}
+  for at = 4, #parts do
+    table.insert(fields, 'n')
+    table.insert(fields, parts[at])
+    local namespace = string.match(parts[at], '^namespace:(.+)$')
+    if namespace then
+      table.insert(bumped, namespace)
+    end
+  end
+  for _, field in ipairs({ 'w', instance, 'c', parts[1] }) do
+    table.insert(fields, field)
+  end
+  invalidate(stream, namespaces, least, longest, fields, bumped)
+end
+
 local now = clock()
+local due = redis.call(
+  'ZRANGE', intents, '-inf', string.format('%.0f', now), 'BYSCORE', 'LIMIT', 0, ORPHANS
+)
+for _, intent in ipairs(due) do
+  -- One that cannot be closed must not keep the ledger from everybody.
+  pcall(close, intent)
+  redis.call('ZREM', intents, intent)
+end
+if #due > 0 then
+  seen = look()
+end
+
 redis.call('HSET', instances, instance, applied .. ' ' .. string.format('%.0f', now))
 local others, all = {}, redis.call('HGETALL', instances)
 for at = 1, #all, 2 do

@@ -16,7 +16,7 @@ use super::connection::{Link, Trouble, Wire};
 use super::reply::{Look, Page};
 use super::{FIRST_PAUSE, Keys, LEAD, longer, millis};
 use crate::clock;
-use crate::ledger::Position;
+use crate::ledger::Reading;
 use crate::store::ledger::{Settings, Shared};
 
 const LOOK: &str = concat!(include_str!("common.lua"), include_str!("look.lua"));
@@ -37,16 +37,7 @@ pub(super) struct Tail {
     settings: Settings,
     /// How long XREAD waits for something new; well below the lease, which its answers renew.
     block: Duration,
-    /// Life of the stream that is being read; empty before the first.
-    life: Box<str>,
-    /// The last entry read in this life, as Valkey wrote it.
-    last: String,
-    read: Position,
-    /// `read` when it was last looked: what was trimmed beyond that may have gone unread.
-    checked: Position,
-    /// There was more to read than one answer holds, or nobody knows: look again when caught up,
-    /// for what was trimmed in front of us meanwhile.
-    behind: bool,
+    reading: Reading,
     pause: Duration,
 }
 
@@ -54,19 +45,8 @@ impl Tail {
     pub(super) fn new(shared: Arc<Shared>, link: Link, keys: Keys, settings: Settings) -> Self {
         let block =
             (settings.lease / 4).clamp(Duration::from_millis(10), Duration::from_millis(500));
-        Self {
-            shared,
-            link,
-            keys,
-            settings,
-            block,
-            life: "".into(),
-            last: "0-0".to_owned(),
-            read: Position::ZERO,
-            checked: Position::ZERO,
-            behind: true,
-            pause: FIRST_PAUSE,
-        }
+        let (reading, pause) = (Reading::default(), FIRST_PAUSE);
+        Self { shared, link, keys, settings, block, reading, pause }
     }
 
     pub(super) async fn run(mut self) {
@@ -86,51 +66,44 @@ impl Tail {
     async fn follow(&mut self) -> Result<Infallible, Trouble> {
         let mut wire = self.link.connect().await?;
         let script = wire.load(LOOK, self.link.budget).await?;
-        self.behind = true;
+        self.reading.connected();
         self.look(&mut wire, &script).await?;
         self.pause = FIRST_PAUSE;
         let mut looked = Instant::now();
         loop {
             let sent = clock::now();
-            let caught_up = self.read_on(&mut wire).await?;
-            self.behind |= !caught_up;
-            if looked.elapsed() >= EVERY || (caught_up && self.behind) {
+            self.read_on(&mut wire).await?;
+            if self.reading.must_look(looked.elapsed() >= EVERY) {
                 looked = Instant::now();
-                self.behind &= !caught_up;
-                let other = self.look(&mut wire, &script).await?;
-                self.behind |= other;
+                self.look(&mut wire, &script).await?;
             }
-            if caught_up && !self.behind {
+            if self.reading.is_caught_up() {
                 self.shared.heard(sent);
             }
         }
     }
 
-    /// True if it is another stream than before.
-    async fn look(&mut self, wire: &mut Wire, script: &str) -> Result<bool, Trouble> {
+    async fn look(&mut self, wire: &mut Wire, script: &str) -> Result<(), Trouble> {
         let applied = self.shared.read().applied().shared();
         let mut call = redis::cmd("EVALSHA");
-        call.arg(script).arg(3);
+        call.arg(script).arg(4);
         call.arg(&self.keys.stream).arg(&self.keys.namespaces).arg(&self.keys.instances);
-        call.arg(&*self.life).arg(applied.to_string()).arg(applied.next().to_string());
+        call.arg(&self.keys.intents);
+        call.arg(self.reading.life()).arg(applied.to_string()).arg(applied.next().to_string());
         call.arg(millis(LEAD)).arg(self.settings.records).arg(self.shared.instance());
         call.arg(millis(PATIENCE));
         let reply: Value = wire.ask(&call, self.link.budget).await?;
         let look = Look::read(&reply)?;
         self.shared.peers.store(Arc::new(look.peers));
-        let other = look.opening.life != self.life;
-        if other {
+        if *look.opening.life != *self.reading.life() {
             // What was trimmed from the stream still has its version there.
             self.read_versions(wire).await?;
         }
-        self.shared.open(&look.opening, self.checked);
-        if other {
-            tracing::info!(life = &*look.opening.life, "reading the ledger from its beginning");
-            (self.last, self.read) = ("0-0".to_owned(), Position::ZERO);
-            self.life = look.opening.life;
+        self.shared.open(&look.opening, self.reading.checked());
+        if self.reading.looked(&look.opening.life) {
+            tracing::info!(life = self.reading.life(), "reading the ledger from its beginning");
         }
-        self.checked = self.read;
-        Ok(other)
+        Ok(())
     }
 
     async fn read_versions(&self, wire: &mut Wire) -> Result<(), Trouble> {
@@ -145,21 +118,21 @@ impl Tail {
         Ok(())
     }
 
-    /// True if there was no more to read.
-    async fn read_on(&mut self, wire: &mut Wire) -> Result<bool, Trouble> {
+    async fn read_on(&mut self, wire: &mut Wire) -> Result<(), Trouble> {
         let mut call = redis::cmd("XREAD");
         call.arg("COUNT").arg(PAGE).arg("BLOCK").arg(millis(self.block));
-        call.arg("STREAMS").arg(&self.keys.stream).arg(&self.last);
+        call.arg("STREAMS").arg(&self.keys.stream).arg(self.reading.last());
         let reply: Value = wire.ask(&call, self.block + self.link.budget).await?;
         let page = Page::read(&reply)?;
         if page.malformed > 0 {
             self.shared.counters.malformed(page.malformed);
             tracing::warn!(count = page.malformed, "names in the ledger that cannot be read");
         }
-        if let (Some(last), Some(record)) = (page.last, page.records.last()) {
+        if !page.records.is_empty() {
             self.shared.apply(&page.records);
-            (self.last, self.read) = (last, record.position);
         }
-        Ok(page.entries < PAGE)
+        let last = page.last.as_deref().zip(page.records.last().map(|record| record.position));
+        self.reading.page(last, page.entries < PAGE);
+        Ok(())
     }
 }
