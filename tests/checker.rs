@@ -237,7 +237,7 @@ async fn a_writer_that_goes_past_larder_is_noticed() {
 async fn a_clock_that_is_off_is_off_in_the_process() {
     for (skew, ahead) in [("+3600", true), ("-3600", false)] {
         let setup = support::larder::Setup::before("http://127.0.0.1:9");
-        let larder = world::skewed(setup, skew).start().await;
+        let larder = setup.start_as(world::skewed(skew)).await;
         let told = larder.admin().get("/livez").await;
         let there = httpdate::parse_http_date(told.field("date")).unwrap();
         let here = UNIX_EPOCH + Duration::from_millis(new_wall());

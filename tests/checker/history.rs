@@ -13,6 +13,7 @@
 //! | recorded, on a strict route | everybody | its acknowledgement | the end of the ledger is asked for before each answer |
 //! | owed, or nobody says | others, that hear Valkey | `grace` after its process's way to Valkey was free, and then as if recorded | what failed is tried again every 100 ms (`append.rs`, `LONGEST_REST`), and an attempt that hangs ends after a second (`connection.rs`, `connect`) |
 //! | the same | others, that were cut off longer than a lease, and no shorter than its process | `lease` later | what they have is suspect by then, and stays so for `grace` after they hear Valkey again (`ledger/mod.rs`, `DEBTS`) |
+//! | the same | others, that hear Valkey | its process said, asked after the acknowledgement, that it owes nothing any more | what is recorded is recorded |
 //! | owed, its process dying first | nobody | | debts are kept in memory; the lifetime bounds what is left |
 //! | made behind Larder's back | everybody | the lifetime later | nothing but the lifetime bounds it |
 //!
@@ -99,6 +100,8 @@ pub(crate) struct History {
     pub(crate) disturbed: Vec<Vec<Window>>,
     /// By process: where it ran, and when it was killed.
     pub(crate) processes: Vec<(Seat, Option<Micros>)>,
+    /// By process: when it was asked what it owes, and when it had answered: nothing.
+    pub(crate) settled: Vec<Vec<Window>>,
 }
 
 /// A read that shows less than it was promised, or something that was not there yet.
@@ -234,7 +237,10 @@ fn promised(history: &History, weather: &Weather, ack: &Ack, seat: Seat) -> Opti
         (Promise::Strict, Standing::Recorded) => Some(ack.acked),
         (Promise::Bounded, Standing::Recorded) => Some(weather.reaches(seat, ack.acked)),
         (Promise::Bounded | Promise::Strict, Standing::Owed) => {
-            let paid = weather.paid(own, ack.acked);
+            let asked = history.settled.get(usize::from(ack.process)).map_or(&[][..], |s| s);
+            let settled = asked.get(asked.partition_point(|(from, _)| *from < ack.acked));
+            let due = weather.paid(own, ack.acked);
+            let paid = settled.map_or(due, |(_, told)| due.min(*told));
             let alive = died.is_none_or(|died| died > paid);
             let known = weather.reaches(seat, paid);
             let doubted = weather.doubts(seat, own, ack.acked);
@@ -396,6 +402,9 @@ mod tests {
         history.processes[0].1 = Some(21 * SECOND);
         assert_eq!(allowed_until(&mut history, 0, 1), None, "it died first");
         assert_eq!(judge(&history, BOUNDS).lost_debts.len(), 2);
+        history.settled = vec![vec![(10 * SECOND, 12 * SECOND), (15 * SECOND, 17 * SECOND)]];
+        assert_eq!(allowed_until(&mut history, 0, 1), Some(17.3), "it said that it had paid");
+        history.settled.clear();
         history.processes[0].1 = Some(23 * SECOND);
         assert_eq!(allowed_until(&mut history, 0, 1), Some(22.3));
     }

@@ -1,5 +1,5 @@
 //! Clients: readers that stay with one seat, writers that go anywhere, and a probe that measures
-//! how soon a write through one process is seen through another.
+//! how soon a write through one process is seen through another, and who asks what is owed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,6 +51,9 @@ pub(crate) fn start(world: &Arc<World>, load: Load, seed: u64) -> JoinSet<Vec<Se
     }
     for number in 0..load.writers {
         clients.spawn(Writer::of(world, Dice::of(seed, 2000 + number), load).run());
+    }
+    for seat in 0..SEATS {
+        clients.spawn(collect_debts(Arc::clone(world), seat));
     }
     let probe = Writer::of(world, Dice::of(seed, 3000), load);
     clients.spawn(probe.probe());
@@ -277,6 +280,23 @@ impl Writer {
             }
         }
     }
+}
+
+/// Asks the process there again and again whether it owes the ledger anything.
+async fn collect_debts(world: Arc<World>, seat: usize) -> Vec<Seen> {
+    let mut wire = Wire::default();
+    while !world.is_over() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let Some(door) = world.door(seat) else { continue };
+        let asked = world.now();
+        let page = wire.ask(door.admin, &get("/metrics", ""), PATIENCE).await;
+        let owes_nothing =
+            page.is_ok_and(|page| page.content.lines().any(|l| l == "larder_ledger_owed 0"));
+        if owes_nothing {
+            lock(&world.book.settled).push((door.process, (asked, world.now())));
+        }
+    }
+    Vec::new()
 }
 
 /// The position in a purge's receipt.

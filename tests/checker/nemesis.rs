@@ -197,7 +197,7 @@ async fn on_server(world: &World, step: &Step) -> Micros {
     };
     match step.kind {
         ServerKilled => {
-            valkey.forget();
+            forget(&mut client);
             valkey.kill();
             tokio::time::sleep(step.hold).await;
             block_in_place(|| valkey.restart());
@@ -209,7 +209,7 @@ async fn on_server(world: &World, step: &Step) -> Micros {
             valkey.kill();
             tokio::time::sleep(Duration::from_millis(step.way % 300)).await;
             block_in_place(|| valkey.restart());
-            valkey.forget();
+            forget(&mut valkey.client());
         }
         ServerFrozen => {
             block_in_place(|| valkey.freeze());
@@ -244,6 +244,17 @@ async fn on_server(world: &World, step: &Step) -> Micros {
         _ => unreachable!("not a fault of the server"),
     }
     from
+}
+
+/// What it has saved is not there any more when it is started again.
+fn forget(client: &mut redis::Connection) {
+    let told: Vec<String> =
+        block_in_place(|| redis::cmd("CONFIG").arg(&["GET", "dir"]).query(client))
+            .unwrap_or_default();
+    if let Some(directory) = told.get(1) {
+        // There may be nothing.
+        let _ = std::fs::remove_file(std::path::Path::new(directory).join("dump.rdb"));
+    }
 }
 
 fn used_memory(client: &mut redis::Connection) -> u64 {

@@ -62,6 +62,8 @@ pub(crate) struct Book {
     pub(crate) unanswered: Mutex<Vec<Unanswered>>,
     pub(crate) disturbed: Mutex<Vec<(Seat, Window)>>,
     processes: Mutex<Vec<(Seat, Option<Micros>)>>,
+    /// When which process said that it owes nothing.
+    pub(crate) settled: Mutex<Vec<(Process, Window)>>,
     /// By key: the highest version whose position was told, and that position.
     positions: Mutex<Vec<(Version, Arc<str>)>>,
     /// Requests that were not answered as they should.
@@ -136,11 +138,8 @@ impl World {
 
     /// Runs a new process there, its clock so far off.
     pub(crate) async fn launch(&self, seat: usize, skew: Option<&str>) {
-        let mut setup = self.setup(seat);
-        if let Some(skew) = skew {
-            setup = skewed(setup, skew);
-        }
-        let larder = setup.start().await;
+        let command = skew.map_or_else(Larder::command, skewed);
+        let larder = self.setup(seat).start_as(command).await;
         let process = {
             let mut processes = lock(&self.book.processes);
             processes.push((seat as Seat, None));
@@ -222,13 +221,19 @@ impl World {
         for (seat, window) in lock(&self.book.disturbed).iter() {
             disturbed[usize::from(*seat)].push(*window);
         }
+        let processes = lock(&self.book.processes).clone();
+        let mut settled = vec![Vec::new(); processes.len()];
+        for (process, window) in lock(&self.book.settled).iter() {
+            settled[usize::from(*process)].push(*window);
+        }
         History {
             reads: std::mem::take(&mut lock(&self.book.reads)),
             acks: lock(&self.book.acks).clone(),
             promises: promises(),
             applied: self.origin.applied(),
             disturbed,
-            processes: lock(&self.book.processes).clone(),
+            processes,
+            settled,
         }
     }
 }
@@ -240,12 +245,15 @@ fn faketime() -> Option<String> {
     libraries.map(path).into_iter().find(|path| std::path::Path::new(path).exists())
 }
 
-/// With a wall clock so far off. The monotonic clock stays what it is: nothing can change that one.
-pub(crate) fn skewed(setup: Setup, skew: &str) -> Setup {
+/// Larder with a wall clock so far off. Its monotonic clock stays what it is: nothing can change
+/// that one.
+pub(crate) fn skewed(skew: &str) -> std::process::Command {
     let library = faketime().expect("faketime is needed for this test: scripts/setup installs it");
-    setup
-        .environment("LD_PRELOAD", &library)
-        .environment("FAKETIME", skew)
-        .environment("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-        .environment("DONT_FAKE_MONOTONIC", "1")
+    let mut command = Larder::command();
+    command
+        .env("LD_PRELOAD", library)
+        .env("FAKETIME", skew)
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .env("DONT_FAKE_MONOTONIC", "1");
+    command
 }

@@ -20,7 +20,6 @@ pub(crate) struct Setup {
     top: String,
     tables: [(&'static str, String); 5],
     rest: String,
-    environment: Vec<(&'static str, String)>,
 }
 
 impl Setup {
@@ -69,12 +68,6 @@ impl Setup {
         self
     }
 
-    /// With this variable in its environment.
-    pub(crate) fn environment(mut self, name: &'static str, value: &str) -> Self {
-        self.environment.push((name, value.to_owned()));
-        self
-    }
-
     fn keys(mut self, table: &str, keys: &str) -> Self {
         if let Some((_, text)) = self.tables.iter_mut().find(|(name, _)| *name == table) {
             text.push_str(keys);
@@ -98,11 +91,14 @@ impl Setup {
 
     /// Runs it, and waits until it listens.
     pub(crate) async fn start(&self) -> Larder {
+        self.start_as(Larder::command()).await
+    }
+
+    /// The same with a command that has this program in it.
+    pub(crate) async fn start_as(&self, mut command: Command) -> Larder {
         let directory = tempfile::tempdir().expect("a directory for temporary files");
         let file = directory.path().join("proxy.toml");
         std::fs::write(&file, self.text()).expect("a file");
-        let mut command = Larder::command();
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.args(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
         let mut larder = Larder::of(command);
         larder.file = Some((directory, file));

@@ -67,12 +67,6 @@ impl Valkey {
         }
     }
 
-    /// What it has saved is not there any more when it is started again.
-    pub(crate) fn forget(&self) {
-        // There may be nothing.
-        let _ = std::fs::remove_file(self.directory.path().join("dump.rdb"));
-    }
-
     /// It keeps its connections and answers nothing (SIGSTOP).
     pub(crate) fn freeze(&self) {
         self.signal("STOP");
