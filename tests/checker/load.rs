@@ -282,6 +282,13 @@ impl Writer {
     }
 }
 
+/// One write through this seat.
+pub(crate) async fn write_once(world: Arc<World>, key: Key, seat: usize) {
+    let load = Load { readers: 0, writers: 1, pause: 0, past: false };
+    let mut writer = Writer::of(&world, Dice::of(u64::from(key), 4000), load);
+    writer.change(key, seat).await;
+}
+
 /// Asks the process there again and again whether it owes the ledger anything.
 async fn collect_debts(world: Arc<World>, seat: usize) -> Vec<Seen> {
     let mut wire = Wire::default();

@@ -89,6 +89,11 @@ impl Origin {
         lock(&self.state.written).get(&number).copied()
     }
 
+    /// How many writes it has carried out.
+    pub(crate) fn changes(&self) -> usize {
+        lock(&self.state.written).len()
+    }
+
     /// How often it was asked.
     pub(crate) fn asked(&self) -> u64 {
         self.state.asked.load(Ordering::Relaxed)

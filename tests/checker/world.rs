@@ -209,6 +209,12 @@ impl World {
         lock(&self.book.positions)[usize::from(key)].clone()
     }
 
+    /// Writes that the origin carried out, and of which nobody was told.
+    pub(crate) fn orphans(&self) -> usize {
+        let unanswered = lock(&self.book.unanswered);
+        unanswered.iter().filter(|write| self.origin.written(write.number).is_some()).count()
+    }
+
     /// Something was wrong with these seats.
     pub(crate) fn disturbed(&self, seats: &[usize], window: Window) {
         let mut disturbed = lock(&self.book.disturbed);
