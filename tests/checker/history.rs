@@ -11,6 +11,7 @@
 //! | recorded | others, calm | `propagation` later | the tail is told by Valkey at once; measured, and asserted with room for a busy machine |
 //! | recorded | others, disturbed | `lease` later | who has not heard since the record was written vouches for nothing after its lease (`ledger/mod.rs`, `doubt`); a lost record shows as a fence when it is heard again |
 //! | recorded, on a strict route | everybody | its acknowledgement | the end of the ledger is asked for before each answer |
+//! | the same, where Sentinel promotes | others, disturbed | `strict` later | two instances may talk to two primaries until they ask Sentinel again (`docs/consistency.md`, what is not promised) |
 //! | owed, or nobody says | others, that hear Valkey | `grace` after its process's way to Valkey was free, and then as if recorded | what failed is tried again every 100 ms (`append.rs`, `LONGEST_REST`), and an attempt that hangs ends after a second (`connection.rs`, `connect`) |
 //! | the same | others, that were cut off longer than a lease, and no shorter than its process | `lease` later | what they have is suspect by then, and stays so for `grace` after they hear Valkey again (`ledger/mod.rs`, `DEBTS`) |
 //! | the same | others, that hear Valkey | its process said, asked after the acknowledgement, that it owes nothing any more | what is recorded is recorded |
@@ -83,6 +84,7 @@ pub(crate) type Window = (Micros, Micros);
 pub(crate) struct Bounds {
     pub(crate) propagation: Micros,
     pub(crate) lease: Micros,
+    pub(crate) strict: Micros,
     pub(crate) grace: Micros,
     pub(crate) recovery: Micros,
 }
@@ -119,10 +121,36 @@ pub(crate) struct Verdict {
     pub(crate) violations: Vec<Violation>,
     /// Reads whose floor was above 0: that could have failed.
     pub(crate) demanding: usize,
-    /// By key: the greatest staleness of any read, and how many were stale at all.
-    pub(crate) stalest: Vec<(Micros, usize)>,
+    /// By key.
+    pub(crate) stalest: Vec<Stalest>,
     /// Debts that died with their process.
     pub(crate) lost_debts: Vec<Ack>,
+}
+
+/// How far reads of one key were behind what had been acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stalest {
+    /// How many were behind at all.
+    pub(crate) reads: usize,
+    pub(crate) most: Micros,
+    /// The same of those in seats that were calm at the acknowledgement.
+    pub(crate) most_in_calm: Micros,
+}
+
+impl Stalest {
+    fn note(&mut self, behind: Micros, calm: bool) {
+        self.reads += 1;
+        self.most = self.most.max(behind);
+        self.most_in_calm = if calm { self.most_in_calm.max(behind) } else { self.most_in_calm };
+    }
+
+    pub(crate) fn with(self, other: &Self) -> Self {
+        Self {
+            reads: self.reads + other.reads,
+            most: self.most.max(other.most),
+            most_in_calm: self.most_in_calm.max(other.most_in_calm),
+        }
+    }
 }
 
 /// Versions, each from a moment on.
@@ -234,7 +262,10 @@ fn promised(history: &History, weather: &Weather, ack: &Ack, seat: Seat) -> Opti
     let (own, died) = history.processes[usize::from(ack.process)];
     match (history.promises[usize::from(ack.key)], ack.standing) {
         (Promise::Lifetime(lifetime), _) => Some(ack.acked + lifetime),
-        (Promise::Strict, Standing::Recorded) => Some(ack.acked),
+        (Promise::Strict, Standing::Recorded) if weather.is_calm(seat, ack.acked) => {
+            Some(ack.acked)
+        }
+        (Promise::Strict, Standing::Recorded) => Some(ack.acked + weather.bounds.strict),
         (Promise::Bounded, Standing::Recorded) => Some(weather.reaches(seat, ack.acked)),
         (Promise::Bounded | Promise::Strict, Standing::Owed) => {
             let asked = history.settled.get(usize::from(ack.process)).map_or(&[][..], |s| s);
@@ -254,7 +285,7 @@ pub(crate) fn judge(history: &History, bounds: Bounds) -> Verdict {
     let weather = Weather::of(history, bounds);
     let seats = history.disturbed.len();
     let mut verdict =
-        Verdict { stalest: vec![(0, 0); history.promises.len()], ..Verdict::default() };
+        Verdict { stalest: vec![Stalest::default(); history.promises.len()], ..Verdict::default() };
     let mut others: Vec<Floors> = Vec::new();
     others.resize_with(history.promises.len() * seats, Floors::default);
     let mut own: HashMap<(Key, Process), Floors> = HashMap::new();
@@ -292,9 +323,8 @@ pub(crate) fn judge(history: &History, bounds: Bounds) -> Verdict {
         let overtaken = &overtaken[usize::from(read.key)];
         let since = overtaken.get(read.version as usize).copied().unwrap_or(Micros::MAX);
         if since < read.invoked {
-            let (stalest, count) = &mut verdict.stalest[usize::from(read.key)];
-            *stalest = (*stalest).max(read.invoked - since);
-            *count += 1;
+            let calm = weather.is_calm(seat, since);
+            verdict.stalest[usize::from(read.key)].note(read.invoked - since, calm);
         }
     }
     verdict
@@ -329,6 +359,7 @@ mod tests {
     const BOUNDS: Bounds = Bounds {
         propagation: SECOND / 4,
         lease: 2 * SECOND,
+        strict: 0,
         grace: 2 * SECOND,
         recovery: 3 * SECOND,
     };
@@ -461,7 +492,7 @@ mod tests {
             Read { version: 2, ..old(0, 1, 20 * SECOND) },
         ];
         let verdict = judge(&history, BOUNDS);
-        assert_eq!(verdict.stalest[0], (7, 2));
+        assert_eq!(verdict.stalest[0], Stalest { reads: 2, most: 7, most_in_calm: 7 });
         assert_eq!((verdict.violations.len(), verdict.demanding), (0, 2));
     }
 

@@ -8,6 +8,7 @@
 //! | `Flushed` | FLUSHALL | all |
 //! | `LedgerEvicted` | the keys of the ledger vanish, entries stay | all |
 //! | `MemorySqueezed` | `maxmemory` below what is used, with `allkeys-lru` | all |
+//! | `PrimaryKilled`, `PrimaryFrozen`, `PrimaryReplaced` | Sentinel promotes the replica: because the primary is dead, seems to be, or is to go | all |
 //! | `ClientsKilled` | CLIENT KILL, again and again | all |
 //! | `ProcessKilled` | Larder ends without a word, and another one starts | its seat |
 //! | `ProcessFrozen` | SIGSTOP, SIGCONT | its seat |
@@ -24,6 +25,8 @@ use tokio::task::block_in_place;
 use crate::dice::Dice;
 use crate::fault::{End, Fault, Flow};
 use crate::history::Micros;
+use crate::servers::{Servers, Topology};
+use crate::valkey::Valkey;
 use crate::world::{SEATS, SKEWS, World};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +38,9 @@ pub(crate) enum Kind {
     LedgerEvicted,
     MemorySqueezed,
     ClientsKilled,
+    PrimaryKilled,
+    PrimaryFrozen,
+    PrimaryReplaced,
     ProcessKilled,
     ProcessFrozen,
     ClockOff,
@@ -47,8 +53,8 @@ pub(crate) enum Kind {
 
 use Kind::{
     ClientsKilled, ClockOff, Flushed, LedgerEvicted, LinkCut, LinkHeld, LinkRefused, LinkSlow,
-    LinkSwallows, MemorySqueezed, ProcessFrozen, ProcessKilled, ServerFrozen, ServerKilled,
-    ServerRolledBack,
+    LinkSwallows, MemorySqueezed, PrimaryFrozen, PrimaryKilled, PrimaryReplaced, ProcessFrozen,
+    ProcessKilled, ServerFrozen, ServerKilled, ServerRolledBack,
 };
 
 /// What happens to Valkey.
@@ -74,8 +80,20 @@ const SEAT: &[Kind] = &[
     LinkRefused,
 ];
 
+/// The same where Sentinel sees to the servers.
+const WATCHED: &[Kind] =
+    &[PrimaryKilled, PrimaryFrozen, PrimaryReplaced, Flushed, LedgerEvicted, ClientsKilled];
+
+/// What happens to a process there: its way leads through nobody.
+const WATCHED_SEAT: &[Kind] = &[ProcessKilled, ProcessFrozen, ClockOff];
+
 /// Lanes, each with one fault after another: the first for Valkey.
-const LANES: [&[Kind]; 3] = [SERVER, SEAT, SEAT];
+const fn lanes(topology: Topology) -> [&'static [Kind]; 3] {
+    match topology {
+        Topology::One => [SERVER, SEAT, SEAT],
+        Topology::Watched => [WATCHED, WATCHED_SEAT, WATCHED_SEAT],
+    }
+}
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,9 +129,9 @@ const DENSE: Pace = Pace { pauses: [(200, 1400), (200, 1400), (200, 1400)], hold
 const WIDE: Pace = Pace { pauses: [(1000, 12_000), (500, 8000), (500, 8000)], holds: (50, 2500) };
 
 /// What each lane does in this time. Every kind of a lane comes once before any comes again.
-pub(crate) fn plan(seed: u64, time: Duration) -> Vec<Vec<Step>> {
+pub(crate) fn plan(topology: Topology, seed: u64, time: Duration) -> Vec<Vec<Step>> {
     let pace = if time < Duration::from_secs(60) { DENSE } else { WIDE };
-    let lanes = LANES.iter().zip(pace.pauses).zip(0..);
+    let lanes = lanes(topology).into_iter().zip(pace.pauses).zip(0..);
     lanes
         .map(|((kinds, pauses), number)| {
             let mut dice = Dice::of(seed, number);
@@ -171,7 +189,7 @@ async fn follow_lane(world: &World, steps: &[Step]) -> Vec<Done> {
 }
 
 async fn carry_out(world: &World, step: &Step) -> Done {
-    let of_server = SERVER.contains(&step.kind);
+    let of_server = !SEAT.contains(&step.kind);
     let _only_one = if of_server { None } else { Some(world.seats[step.seat].fault.lock().await) };
     let mut from = world.now();
     if of_server {
@@ -187,35 +205,56 @@ async fn carry_out(world: &World, step: &Step) -> Done {
 
 /// When it began to hurt.
 async fn on_server(world: &World, step: &Step) -> Micros {
-    let mut valkey = world.valkey.lock().await;
+    let mut servers = world.servers.lock().await;
+    let client = servers.client();
+    let from = world.now();
+    match &mut *servers {
+        Servers::One(valkey) => match step.kind {
+            ServerKilled | ServerRolledBack => return end_and_begin(world, step, valkey).await,
+            ServerFrozen => {
+                block_in_place(|| valkey.freeze());
+                tokio::time::sleep(step.hold).await;
+                valkey.thaw();
+            }
+            _ => in_the_server(client, step).await,
+        },
+        Servers::Watched(watched) => match step.kind {
+            PrimaryKilled => watched.kill_primary().await,
+            PrimaryFrozen => watched.freeze_primary().await,
+            PrimaryReplaced => watched.replace_primary().await,
+            _ => in_the_server(client, step).await,
+        },
+    }
+    from
+}
+
+/// The server ends, and begins again with nothing, or with what it had a while ago.
+async fn end_and_begin(world: &World, step: &Step, valkey: &mut Valkey) -> Micros {
     let mut client = valkey.client();
-    let mut from = world.now();
-    let tell = |client: &mut redis::Connection, words: &[&str]| {
-        let (name, rest) = words.split_first().expect("a command");
-        // It may be refused, by a server that has no memory left: then it does not happen.
-        let _ = block_in_place(|| redis::cmd(name).arg(rest).exec(client));
-    };
+    if step.kind == ServerRolledBack {
+        tell(&mut client, &["SAVE"]);
+        tokio::time::sleep(step.hold).await;
+    } else {
+        forget(&mut client);
+    }
+    let from = world.now();
+    valkey.kill();
+    let away = if step.kind == ServerKilled { step.hold } else { step.hold / 8 };
+    tokio::time::sleep(away).await;
+    block_in_place(|| valkey.restart());
+    forget(&mut valkey.client());
+    from
+}
+
+/// It may be refused, by a server that has no memory left: then it does not happen.
+fn tell(client: &mut redis::Connection, words: &[&str]) {
+    let (name, rest) = words.split_first().expect("a command");
+    let _ = block_in_place(|| redis::cmd(name).arg(rest).exec(client));
+}
+
+/// What a client can do to it.
+async fn in_the_server(mut client: redis::Connection, step: &Step) {
     match step.kind {
-        ServerKilled => {
-            forget(&mut client);
-            valkey.kill();
-            tokio::time::sleep(step.hold).await;
-            block_in_place(|| valkey.restart());
-        }
-        ServerRolledBack => {
-            tell(&mut client, &["SAVE"]);
-            tokio::time::sleep(step.hold).await;
-            from = world.now();
-            valkey.kill();
-            tokio::time::sleep(Duration::from_millis(step.way % 300)).await;
-            block_in_place(|| valkey.restart());
-            forget(&mut valkey.client());
-        }
-        ServerFrozen => {
-            block_in_place(|| valkey.freeze());
-            tokio::time::sleep(step.hold).await;
-            valkey.thaw();
-        }
         Flushed => tell(&mut client, &["FLUSHALL"]),
         LedgerEvicted => {
             let names: [&[&str]; 3] = [
@@ -243,7 +282,6 @@ async fn on_server(world: &World, step: &Step) -> Micros {
         }
         _ => unreachable!("not a fault of the server"),
     }
-    from
 }
 
 /// What it has saved is not there any more when it is started again.
@@ -303,14 +341,15 @@ mod tests {
     #[test]
     fn the_same_seed_has_the_same_plan_and_another_one_another() {
         let time = Duration::from_secs(300);
-        assert_eq!(plan(7, time), plan(7, time));
-        assert_ne!(plan(7, time), plan(8, time));
+        let of = |seed| plan(Topology::One, seed, time);
+        assert_eq!(of(7), of(7));
+        assert_ne!(of(7), of(8));
     }
 
     #[test]
     fn even_a_short_run_has_every_kind() {
         for seed in 0..20 {
-            let steps: Vec<_> = plan(seed, Duration::from_secs(15)).concat();
+            let steps: Vec<_> = plan(Topology::One, seed, Duration::from_secs(15)).concat();
             for kind in SERVER.iter().chain(SEAT) {
                 assert!(steps.iter().any(|step| step.kind == *kind), "{seed}: {kind:?}");
             }
@@ -319,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_long_run_has_hundreds() {
-        let steps = plan(1, Duration::from_secs(900)).concat().len();
+        let steps = plan(Topology::One, 1, Duration::from_secs(900)).concat().len();
         assert!(steps > 250, "{steps}");
     }
 }

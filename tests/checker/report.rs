@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::history::{Bounds, History, Micros, Standing, Verdict, Violation, Weather};
+use crate::history::{Bounds, History, Micros, Stalest, Standing, Verdict, Violation, Weather};
 use crate::load::Seen;
 use crate::nemesis::Done;
 use crate::routes::{KINDS, kind_of, path_of};
@@ -76,13 +76,14 @@ impl Report<'_> {
         self.propagation(text, &weather)?;
         for (number, kind) in KINDS.iter().enumerate() {
             let of_kind = verdict.stalest.iter().skip(number).step_by(KINDS.len());
-            let (worst, count) =
-                of_kind.fold((0, 0), |(worst, all), (w, n)| (worst.max(*w), all + n));
+            let all = of_kind.fold(Stalest::default(), Stalest::with);
             writeln!(
                 text,
-                "staleness  {:<12} greatest {:>10}, {count} reads behind what was acknowledged, all allowed unless told below",
+                "staleness  {:<12} greatest {:>10}, in calm weather {:>9}; {} reads were behind what was acknowledged",
                 kind.name,
-                millis(worst)
+                millis(all.most),
+                millis(all.most_in_calm),
+                all.reads
             )?;
         }
         writeln!(text, "violations {}", verdict.violations.len())

@@ -1,5 +1,5 @@
-//! The world that is put to the test: an origin, Larder on three seats, Valkey behind a fault proxy
-//! for each of them; and the book in which everything is written.
+//! The world that is put to the test: an origin, Larder on three seats, Valkey (behind a fault proxy
+//! for each of them, or with Sentinels); and the book in which everything is written.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,9 +12,9 @@ use crate::fault::Proxy;
 use crate::history::{Ack, History, Key, Micros, Process, Read, Seat, Version, Window};
 use crate::origin::{self, Origin};
 use crate::routes::{KINDS, keys, promises};
+use crate::servers::{Servers, Topology};
 use crate::support::larder::{Larder, Setup};
 use crate::support::wait::within;
-use crate::valkey::Valkey;
 
 /// Processes at a time.
 pub(crate) const SEATS: usize = 3;
@@ -30,7 +30,9 @@ pub(crate) const SKEWS: [&str; 2] = ["+3600", "-3600"];
 pub(crate) struct World {
     began: Instant,
     pub(crate) origin: Origin,
-    pub(crate) valkey: Slot<Valkey>,
+    pub(crate) servers: Slot<Servers>,
+    /// As it stands in the configuration, for each seat.
+    urls: Vec<String>,
     pub(crate) seats: Vec<At>,
     pub(crate) book: Book,
     over: AtomicBool,
@@ -85,23 +87,29 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl World {
-    pub(crate) async fn start(seed: u64) -> Self {
+    pub(crate) async fn start(seed: u64, topology: Topology) -> Self {
         let began = Instant::now();
-        let valkey = Valkey::start();
-        let links = (0..SEATS).map(|_| Proxy::before(valkey.port()));
+        let servers = Servers::start(topology).await;
+        let links: Vec<_> = (0..SEATS).map(|_| Proxy::before(servers.port())).collect();
+        let urls = links.iter().map(|link| match &servers {
+            Servers::One(_) => format!("valkey://127.0.0.1:{}", link.port()),
+            Servers::Watched(watched) => watched.url(),
+        });
+        let urls = urls.collect();
         let at = |link| At {
             door: AtomicU64::new(0),
             larder: Slot::new(None),
             link,
             fault: Slot::new(()),
         };
-        let seats = links.map(at).collect();
+        let seats = links.into_iter().map(at).collect();
         let book = Book::default();
         lock(&book.positions).resize(keys(), (0, "".into()));
         let world = Self {
             began,
             origin: Origin::start(began, seed).await,
-            valkey: Slot::new(valkey),
+            servers: Slot::new(servers),
+            urls,
             seats,
             book,
             over: AtomicBool::new(false),
@@ -152,7 +160,7 @@ impl World {
     }
 
     fn setup(&self, seat: usize) -> Setup {
-        let url = format!("valkey://127.0.0.1:{}", self.seats[seat].link.port());
+        let url = &self.urls[seat];
         let lease = LEASE.as_millis();
         let store = format!("valkey = \"{url}\"\nledger_lease = \"{lease}ms\"");
         let patience = format!("timeout = \"{}ms\"", origin::TIMEOUT.as_millis());
