@@ -15,6 +15,10 @@ pub enum ProxyError {
     /// More work than this process is allowed to take on. Answered 503 with `Retry-After`.
     #[error("overloaded: {0}")]
     Overloaded(&'static str),
+    /// A write on a route with `on_store_down = "refuse"`, and Valkey does not take its record. The
+    /// origin has not seen it. Answered 503 with `Retry-After`.
+    #[error("a write could not be recorded: {0}")]
+    Unrecorded(&'static str),
     /// A bug of ours. Answered 500.
     #[error("internal: {0}")]
     Ours(&'static str),

@@ -8,6 +8,7 @@
 //! | `represent.rs` | does every process see what the answer to a write put into the store, and when it goes? |
 //! | `race.rs` | can a slow GET through one process bring back what a write through another replaced? |
 //! | `purge.rs` | does every process see what was purged through another? |
+//! | `strict.rs` | does a strict route ever show what came before an acknowledged write? |
 //! | `intent.rs` | what if the process dies that carries out a write? |
 //! | `lease.rs` | what if the process that fetches for all dies? |
 //! | `fence.rs` | what if Valkey comes back with less than it had? |
@@ -39,6 +40,8 @@ mod purge;
 mod race;
 #[path = "fleet/represent.rs"]
 mod represent;
+#[path = "fleet/strict.rs"]
+mod strict;
 #[path = "fleet/write.rs"]
 mod write;
 

@@ -9,7 +9,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use larder::clock;
-use larder::config::Secret;
 use larder::ledger::name::{Belongs, Name};
 use larder::ledger::{Cause, Doubt, Mode, Position, Standing};
 use larder::semantics::time::Timestamp;
@@ -87,6 +86,7 @@ impl Drop for Valkey {
 }
 
 const STREAM: &str = "larder:{l}:ledger";
+const INSTANCES: &str = "larder:{l}:instances";
 const LEASE: Duration = Duration::from_millis(1500);
 
 fn open(port: u16) -> LedgerHandle {
@@ -98,8 +98,8 @@ fn open(port: u16) -> LedgerHandle {
         retention: Duration::from_secs(3600),
         records: 200_000,
     };
-    let url = Secret::new(&format!("valkey://127.0.0.1:{port}"));
-    LedgerHandle::valkey(&url, settings).expect("a good URL")
+    let valkey = format!("valkey://127.0.0.1:{port}").parse().expect("a good URL");
+    LedgerHandle::valkey(&valkey, settings).expect("no files are needed")
 }
 
 fn free_port() -> u16 {
@@ -267,6 +267,43 @@ async fn a_flush_is_noticed_and_nothing_from_before_it_is_trusted() {
     assert!(write(&a, "tag:product:7").await.position > entry);
 }
 
+/// Whoever opens a new life lets the others read its fence before they look themselves: they must
+/// not take it for one that is too low, and open the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_fence_is_enough_for_all_processes_whenever_they_look() {
+    let valkey = Valkey::start();
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        let ledger = valkey.open();
+        soon("reading", ledger.ready()).await;
+        all.push(ledger);
+        // They look once a second; not all at the same moment.
+        tokio::time::sleep(Duration::from_millis(230)).await;
+    }
+    for round in 0..3 {
+        let entry = write(&all[round], "tag:product:8").await.position;
+        assert_eq!(valkey.cli(&["FLUSHALL"]), "OK");
+        for ledger in &all {
+            until_fenced(ledger, entry).await;
+        }
+        let looked = || valkey.cli(&["HGET", INSTANCES, all[round].instance()]);
+        for _ in 0..3 {
+            let last = looked();
+            until("another look", || looked() != last).await;
+        }
+        assert_eq!(fences(&valkey), 1, "round {round}");
+        for ledger in &all {
+            assert_eq!(judge(ledger, ledger.applied()), Standing::Good);
+        }
+    }
+}
+
+fn fences(valkey: &Valkey) -> usize {
+    let records = valkey.cli(&["XRANGE", STREAM, "-", "+"]);
+    let lines: Vec<&str> = records.lines().collect();
+    lines.windows(2).filter(|pair| *pair == ["k", "fence"]).count()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_that_was_lost_and_written_to_by_hand_is_noticed() {
     let valkey = Valkey::start();
@@ -276,6 +313,13 @@ async fn a_ledger_that_was_lost_and_written_to_by_hand_is_noticed() {
     let script = "redis.call('DEL', KEYS[1]); redis.call('XADD', KEYS[1], '*', 'n', 'tag:x')";
     valkey.cli(&["EVAL", script, "1", STREAM]);
     until_fenced(&a, entry).await;
+    // And once is enough, however often it is looked at.
+    let looked = || valkey.cli(&["HGET", INSTANCES, a.instance()]);
+    for _ in 0..3 {
+        let last = looked();
+        until("another look", || looked() != last).await;
+    }
+    assert_eq!(fences(&valkey), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,7 +41,7 @@ impl World {
 
     fn at(url: String, memory: u64) -> Self {
         let config = config::Store {
-            valkey: Some(config::Secret::new(&url)),
+            valkey: Some(url.parse().unwrap()),
             memory,
             prefix: "larder".into(),
             timeout: BUDGET,

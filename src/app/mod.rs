@@ -75,9 +75,6 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] store::OpenError),
-    /// The ledger cannot be opened.
-    #[error("store.valkey: {0}")]
-    Ledger(String),
     /// The origin cannot be spoken to as configured.
     #[error("origin: {0}")]
     Origin(String),
@@ -126,8 +123,7 @@ impl App {
     pub async fn build(config: Config) -> Result<Self, StartError> {
         let metrics = Metrics::new(&route_names(&config));
         let opened = store::open(&config.store, largest_entry(&config))?;
-        let ledger = LedgerHandle::of(&config.store, retention(&config))
-            .map_err(|error| StartError::Ledger(error.to_string()))?;
+        let ledger = LedgerHandle::of(&config.store, retention(&config))?;
         let means = Means::new(&config, Arc::clone(&opened.store), ledger, Arc::clone(&metrics));
         let listener =
             server::bind(config.listen).map_err(|e| StartError::Listen(config.listen, e))?;

@@ -112,6 +112,7 @@ fn of_ledger(ledger: &LedgerHandle, began: Timestamp) -> Vec<Sample> {
         metrics::LEDGER_OWED.sample(&[], seen.owed as u64),
         metrics::LEDGER_INTENTS.sample(&[], seen.intents as u64),
         metrics::LEDGER_NAMES.sample(&[], seen.names as u64),
+        metrics::STRICT_QUESTIONS.sample(&[], ledger.questions()),
     ];
     for (cause, count) in Cause::ALL.into_iter().zip(seen.invalidations) {
         samples.push(if cause == Cause::Fence {

@@ -233,10 +233,14 @@ impl Reader<'_> {
     fn hide(&mut self, kind: &Kind, span: Span) {
         let Some(typed) = self.text.get(span.clone()) else { return };
         let hidden = match kind {
-            // Of a URL, who asks and with which password: the rest is needed to see a mistake.
+            // Of a URL, who asks and with which password: the rest is needed to see a mistake. For a
+            // socket both stand in its query.
             Kind::ValkeyUrl => {
                 let start = typed.find("://").map_or(0, |at| at + 3);
-                start..typed.rfind('@').unwrap_or(start)
+                match typed.find('?').filter(|_| typed.contains("unix://")) {
+                    Some(query) => query + 1..typed.len() - 1,
+                    None => start..typed.rfind('@').unwrap_or(start),
+                }
             }
             // All but the quotes, of which the second may have been forgotten.
             _ => {

@@ -9,6 +9,7 @@
 //! | `file`, `table`, `units`, `interpolate`, `suggest` | from a TOML document to values that fit their knobs |
 //! | `resolve` | classes into routes, contradictions, [`Config::load`] |
 //! | [`error`] | all mistakes at once, with file, line and caret |
+//! | [`valkey`] | the URL of Valkey, and what else leads to it |
 //! | [`template`], `json_path`, [`hosts`], `pattern` | the small languages inside values |
 //! | [`matcher`], [`captures`] | which route a request is for, and what its path captured |
 //! | [`schema`], [`reference`](mod@reference) | JSON Schema and `proxy.toml`, made from the knobs |
@@ -36,10 +37,12 @@ mod suggest;
 mod table;
 pub mod template;
 mod units;
+pub mod valkey;
 
 pub use error::{ConfigErrors, Warning};
 pub use resolve::Overrides;
 use template::{NameRule, Template};
+pub use valkey::Valkey;
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug)]
@@ -111,8 +114,8 @@ pub enum HostPolicy {
 /// Where entries are kept.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// URL of Valkey; `None` keeps everything in this process.
-    pub valkey: Option<Secret>,
+    /// How Valkey is reached; `None` keeps everything in this process.
+    pub valkey: Option<Valkey>,
     /// Bytes of entries kept in this process; 0 keeps none (and needs `valkey`).
     pub memory: u64,
     /// First part of every key in Valkey.

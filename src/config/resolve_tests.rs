@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::template::Template;
+use crate::config::valkey::{Login, Place};
 use crate::config::{Authority, HostPolicy, OnDoubt, QueryRule, Route};
 
 fn env(name: &str) -> Option<String> {
@@ -144,6 +145,12 @@ fn no_message_shows_a_secret() {
         "[store]\nvalkey = \"valkey://me:hunter2@h:99999\"",
         "[store]\nvalkey = \"valkey://me:hunter2@${PORT}:x\"",
         "[store]\nvalky = \"valkey://me:hunter2@h\"",
+        "[store]\nvalkey = \"unix:///a?db=x&pass=me:hunter2\"",
+        "[store]\nvalkey = \"unix:///a?db=x&pass=p@hunter2\"",
+        "[store]\nvalkey = \"valkey-sentinel://me:hunter2@a,b\"",
+        "[store]\nvalkey = \"http://h\"\npassword = \"hunter2\"",
+        "[store]\npassword = \"hunter2\"",
+        "[store]\nvalkey = \"valkey://h\"\nsentinel_password = \"hunter2\"",
         "[admin]\ntoken = \"hunter2 \"",
         "[admin]\ntokn = \"hunter2\"",
         "[admin]\npassword = 'hunter2'",
@@ -366,5 +373,63 @@ fn dubious_things_are_warned_about() {
     ];
     for (text, expected) in rows {
         assert_eq!(warnings(text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn keys_beside_the_url_of_valkey_add_to_it() {
+    let text = "[store]\nvalkey = \"valkeys-sentinel://a,b/m\"\nusername = \"u\"\n\
+                password = \"p@ss word\"\ndatabase = 2\nca_file = \"/ca\"\ncert_file = \"/c\"\n\
+                key_file = \"/k\"\nsentinel_username = \"s\"\nsentinel_password = \"${TOKEN}\"";
+    let valkey = config(text).store.valkey.unwrap();
+    assert_eq!(valkey.login.username.as_deref(), Some("u"));
+    assert_eq!(valkey.login.password.unwrap().reveal(), "p@ss word");
+    assert_eq!(valkey.database, 2);
+    let tls = valkey.tls.unwrap();
+    assert_eq!(tls.ca_file, Some("/ca".into()));
+    assert_eq!(tls.certificate, Some(("/c".into(), "/k".into())));
+    let Place::Sentinel { sentinels, primary, login } = valkey.place else { panic!("Sentinels") };
+    assert_eq!((sentinels.len(), &*primary), (2, "m"));
+    assert_eq!(login.username.as_deref(), Some("s"));
+    assert_eq!(login.password.unwrap().reveal(), "s3cret");
+    let plain = config("[store]\nvalkey = \"valkey://h/3\"").store.valkey.unwrap();
+    assert!(plain.tls.is_none() && plain.database == 3);
+    assert_eq!(plain.login, Login::default());
+}
+
+#[test]
+fn what_contradicts_the_url_of_valkey_is_told() {
+    let no_use = |key: &str| format!("`{key}` has no use here");
+    let twice = |what: &str| format!("the {what} of Valkey is given twice");
+    let alone = "a user without a password cannot log in".to_owned();
+    for (url, keys, expected) in [
+        ("", "password = \"p\"\ndatabase = 1", vec![no_use("password"), no_use("database")]),
+        ("valkey://u:p@h", "password = \"p\"", vec![twice("password")]),
+        ("valkey://u:p@h", "username = \"u\"", vec![twice("user")]),
+        ("valkey://h/1", "database = 1", vec![twice("database")]),
+        ("valkey://u@h", "password = \"p\"", vec![]),
+        ("valkey://u@h", "", vec![alone.clone()]),
+        ("valkey://h", "username = \"u\"", vec![alone.clone()]),
+        ("valkey-cluster://h", "database = 1", vec![no_use("database")]),
+        ("valkey-cluster://h", "database = 0", vec![]),
+        ("valkey://h", "ca_file = \"/a\"", vec![no_use("ca_file")]),
+        ("unix:///a", "key_file = \"/a\"", vec![no_use("key_file")]),
+        (
+            "valkeys://h",
+            "cert_file = \"/a\"",
+            vec!["`cert_file` is given without `key_file`".to_owned()],
+        ),
+        (
+            "valkeys://h",
+            "key_file = \"/a\"",
+            vec!["`key_file` is given without `cert_file`".to_owned()],
+        ),
+        ("valkeys://h", "sentinel_password = \"p\"", vec![no_use("sentinel_password")]),
+        ("valkey-sentinel://h/m", "sentinel_username = \"u\"", vec![alone]),
+        // One mistake is enough.
+        ("valkey://", "database = 1", vec!["`valkey` does not take this value".to_owned()]),
+    ] {
+        let url = if url.is_empty() { String::new() } else { format!("valkey = \"{url}\"\n") };
+        assert_eq!(mistakes(&format!("[store]\n{url}{keys}")), expected, "{url}{keys}");
     }
 }

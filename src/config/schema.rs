@@ -111,7 +111,7 @@ fn of_kind(kind: &Kind) -> Value {
         Kind::Address => text(r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]+$"),
         Kind::AddressOrOff => text(r"^(off|(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]+)$"),
         Kind::OriginUrl => text(r"^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+/?$"),
-        Kind::ValkeyUrl => text(r"^(valkey|redis|unix)://.+$"),
+        Kind::ValkeyUrl => text(r"^(unix|(valkey|redis)s?(-sentinel|-cluster)?)://.+$"),
         Kind::PathPattern => text(r"^/[^?#\s]*$"),
         Kind::NameRule => text(r"^(tag|namespace|url|path|prefix):.+$"),
         Kind::List(inner) => json!({ "type": "array", "items": of_kind(inner) }),

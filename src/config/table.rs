@@ -99,6 +99,7 @@ from_value! {
     Word => &'static str,
     Text => std::sync::Arc<str>,
     Secret => super::Secret,
+    Valkey => super::valkey::ValkeyUrl,
     Address => Option<std::net::SocketAddr>,
     Origin => super::OriginUrl,
     HostPolicy => super::HostPolicy,

@@ -13,6 +13,7 @@ use super::knobs::Kind;
 use super::pattern::Pattern;
 use super::suggest::did_you_mean;
 use super::template::{HostPattern, Malformed, NameRule, Network, Template, check_namespace};
+use super::valkey::ValkeyUrl;
 use super::{HostPolicy, OriginUrl, Secret};
 
 /// A value that is what its knob asks for.
@@ -26,6 +27,7 @@ pub(super) enum Value {
     Word(&'static str),
     Text(Arc<str>),
     Secret(Secret),
+    Valkey(ValkeyUrl),
     /// `None`: off.
     Address(Option<SocketAddr>),
     Origin(OriginUrl),
@@ -73,7 +75,7 @@ impl Kind {
 
     /// Must its values be kept out of every message?
     pub(super) fn secret(&self) -> bool {
-        matches!(self, Self::Secret | Self::ValkeyUrl)
+        matches!(self, Self::Secret | Self::Password | Self::ValkeyUrl)
     }
 
     /// What a text means.
@@ -92,8 +94,11 @@ impl Kind {
             Self::AddressOrOff if text == "off" => Ok(Value::Address(None)),
             Self::AddressOrOff => address(text).map(|address| Value::Address(Some(address))),
             Self::OriginUrl => text.parse().map(Value::Origin),
-            Self::ValkeyUrl => valkey_url(text).map(Value::Secret),
+            Self::ValkeyUrl => text.parse().map(Value::Valkey),
             Self::Secret => secret(text).map(Value::Secret),
+            Self::Password => password(text).map(Value::Secret),
+            Self::Username => username(text).map(Value::Text),
+            Self::File => file(text).map(Value::Text),
             Self::HostPolicy => host_policy(text).map(Value::HostPolicy),
             Self::Prefix => prefix(text).map(Value::Text),
             Self::LogFilter => log_filter(text).map(Value::Text),
@@ -221,39 +226,6 @@ fn address(text: &str) -> Result<SocketAddr, Malformed> {
     })
 }
 
-/// The text is a secret: no message may repeat any of it.
-fn valkey_url(text: &str) -> Result<Secret, Malformed> {
-    let expected = || Malformed::new("a Valkey URL, such as \"valkey://127.0.0.1:6379\"");
-    let (scheme, rest) = text.split_once("://").ok_or_else(expected)?;
-    match scheme {
-        "unix" if rest.starts_with('/') => return Ok(Secret::new(text)),
-        "unix" => return Err(Malformed::new("an absolute path after unix://")),
-        "valkey" | "redis" => {}
-        "valkeys" | "rediss" => {
-            return Err(Malformed::new("valkey://: TLS towards Valkey is not spoken yet")
-                .help("let a TLS proxy on this machine stand in between"));
-        }
-        _ => return Err(Malformed::new("valkey://, redis:// or unix://")),
-    }
-    let authority = rest.split(['/', '?']).next().unwrap_or(rest);
-    let server = authority.rsplit_once('@').map_or(authority, |(_, server)| server);
-    let (_, port) = super::hosts::split_port(server).ok_or_else(|| {
-        Malformed::new("a host after the scheme, such as \"valkey://127.0.0.1:6379\"")
-    })?;
-    let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0));
-    if !port_fits {
-        return Err(Malformed::new("a port from 1 to 65535 after the host"));
-    }
-    let path = rest.get(authority.len()..).unwrap_or("");
-    let database = path.split('?').next().unwrap_or("").trim_start_matches('/');
-    if !database.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(Malformed::new(
-            "the number of a database, or nothing, after the host and port",
-        ));
-    }
-    Ok(Secret::new(text))
-}
-
 fn secret(text: &str) -> Result<Secret, Malformed> {
     let fits = !text.is_empty() && text.bytes().all(|b| (0x21..=0x7e).contains(&b));
     if fits {
@@ -261,6 +233,28 @@ fn secret(text: &str) -> Result<Secret, Malformed> {
     }
     Err(Malformed::new("at least one character, and only visible ones of ASCII")
         .help("it is sent as `Authorization: Bearer …`"))
+}
+
+fn password(text: &str) -> Result<Secret, Malformed> {
+    if text.is_empty() {
+        return Err(Malformed::new("at least one character"));
+    }
+    Ok(Secret::new(text))
+}
+
+/// Valkey takes no blanks in the name of a user.
+fn username(text: &str) -> Result<Arc<str>, Malformed> {
+    if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(Malformed::new("the name of a user, without spaces"));
+    }
+    Ok(text.into())
+}
+
+fn file(text: &str) -> Result<Arc<str>, Malformed> {
+    if text.is_empty() || text.contains('\0') {
+        return Err(Malformed::new("the path of a file, such as \"/etc/larder/ca.pem\""));
+    }
+    Ok(text.into())
 }
 
 fn host_policy(text: &str) -> Result<HostPolicy, Malformed> {

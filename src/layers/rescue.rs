@@ -17,6 +17,7 @@
 //! | origin: an error that was for somebody else | the same | `origin-error` |
 //! | origin: not HTTP that can be forwarded | 502 | `origin-malformed` |
 //! | too much to do | 503 | `overloaded` |
+//! | a write that cannot be recorded, where that is wanted | 503 | `unrecorded` |
 //! | a bug of ours | 500 | `internal` |
 
 use std::convert::Infallible;
@@ -141,7 +142,7 @@ where
 pub fn log(error: &ProxyError, route: &str) {
     match error {
         ProxyError::Client(_) => tracing::debug!(%error, route, "request refused"),
-        ProxyError::Origin(_) | ProxyError::Overloaded(_) => {
+        ProxyError::Origin(_) | ProxyError::Overloaded(_) | ProxyError::Unrecorded(_) => {
             if let Some(untold) = TOLD.turn(clock::now()) {
                 tracing::warn!(%error, route, untold, "request not answered");
             }
@@ -221,6 +222,12 @@ fn answer(error: &ProxyError) -> Answer {
             StatusCode::SERVICE_UNAVAILABLE,
             "overloaded",
             "More requests are in progress than this server takes on.",
+        ),
+        ProxyError::Unrecorded(_) => with(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unrecorded",
+            "Writes are not taken while what they change cannot be recorded. This one was not \
+             carried out.",
         ),
         ProxyError::Ours(_) => {
             with(StatusCode::INTERNAL_SERVER_ERROR, "internal", "This should not have happened.")
@@ -319,6 +326,7 @@ mod tests {
             (OriginFault::Broken("10.0.0.7 reset".into()).into(), 502, "origin-broken"),
             (OriginFault::Malformed("secret").into(), 502, "origin-malformed"),
             (ProxyError::Overloaded("secret"), 503, "overloaded"),
+            (ProxyError::Unrecorded("secret"), 503, "unrecorded"),
             (ProxyError::Ours("secret"), 500, "internal"),
         ]
     }

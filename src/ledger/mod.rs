@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use crate::semantics::time::Timestamp;
 
+pub mod floor;
 pub mod intent;
 pub mod name;
 pub mod owed;
@@ -37,6 +38,7 @@ mod recent;
 #[cfg(test)]
 mod tests;
 
+pub use floor::Floor;
 pub use intent::{Intent, Intents};
 pub use owed::{Debt, Owed, Ticket};
 pub use position::{NotAPosition, Position};
@@ -69,6 +71,10 @@ pub enum Doubt {
     Fenced,
     /// Nothing was heard from the ledger for longer than the lease.
     Unheard,
+    /// Its route is strict, and where the ledger ends could not be found out in time.
+    Unconfirmed,
+    /// Its request shows a position that this process has not reached in time.
+    Behind,
 }
 
 impl Doubt {
@@ -78,6 +84,8 @@ impl Doubt {
             Self::Forgotten => "doubt-forgotten",
             Self::Fenced => "doubt-fenced",
             Self::Unheard => "doubt-unheard",
+            Self::Unconfirmed => "doubt-unconfirmed",
+            Self::Behind => "doubt-behind",
         }
     }
 }
@@ -100,6 +108,8 @@ pub struct Ledger {
     /// When it was heard again after a silence longer than the lease.
     back_at: Timestamp,
     opening: Box<str>,
+    /// See [`Ledger::crossed`].
+    crossed: Box<str>,
     /// Whose tickets those in the records are; empty: nobody's.
     instance: Box<str>,
     owed: Owed,
@@ -133,6 +143,7 @@ impl Ledger {
             heard: Timestamp::ZERO,
             back_at: Timestamp::ZERO,
             opening: "".into(),
+            crossed: "".into(),
             instance: "".into(),
             owed: Owed::default(),
             intents: Intents::default(),
@@ -233,6 +244,18 @@ impl Ledger {
     /// Everything from before is suspect: what is no longer remembered.
     pub fn horizon(&self) -> Position {
         self.horizon.max(self.index.forgotten())
+    }
+
+    /// The last life whose fence was read here, and stood above all that was known by then; empty
+    /// before the first. It needs no other fence on behalf of this process, though that is no longer
+    /// below it.
+    pub fn crossed(&self) -> &str {
+        &self.crossed
+    }
+
+    /// Has everything been applied up to `last` in this life of the stream?
+    pub fn has_reached(&self, life: &str, last: Position) -> bool {
+        *self.opening == *life && self.applied >= last
     }
 
     /// Names remembered.
@@ -375,7 +398,10 @@ impl Ledger {
                 }
                 self.recent.note(record.position, names);
             }
-            Kind::Fence { .. } => {
+            Kind::Fence { epoch } => {
+                if record.position > self.applied {
+                    self.crossed = format!("{epoch} {}", record.position).into();
+                }
                 self.fence = self.fence.max(record.position);
                 self.owed.lost_before(record.position);
             }

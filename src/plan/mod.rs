@@ -66,8 +66,6 @@ pub enum PassReason {
     Upgrade,
     /// A request for a part, in a unit that is none of ours.
     Range,
-    /// It shows a position of the ledger that this process has not reached in time.
-    Position,
     /// A precondition that only the origin can judge (If-Match, If-Unmodified-Since).
     Precondition,
     /// A QUERY whose content has no type, or two, or is partial: for the origin to refuse.
@@ -85,7 +83,6 @@ impl PassReason {
             Self::Content => "request-content",
             Self::Upgrade => "upgrade",
             Self::Range => "range",
-            Self::Position => "position",
             Self::Precondition => "precondition",
             Self::QueryUntyped => "query-untyped",
             Self::QueryTooLarge => "query-too-large",

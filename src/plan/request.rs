@@ -4,8 +4,8 @@ use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
 use http::{HeaderMap, Method};
 
 use super::{Admission, FetchReason, PassReason, Plan, RefuseReason, StaleReason};
-use crate::config::{OnDoubt, RequestDirectives, Route};
-use crate::ledger::Standing;
+use crate::config::{Consistency, OnDoubt, RequestDirectives, Route};
+use crate::ledger::{Doubt, Standing};
 use crate::semantics::freshness::must_not_serve_stale;
 use crate::semantics::invalidation::is_unsafe;
 use crate::semantics::query::{is_query, says_what_it_asks};
@@ -118,11 +118,13 @@ fn plan_for(
     // A soft purge makes stale what was fresh; what may not be served stale has
     // `stale_until == fresh_until`, and past the latter `within_hard` is false.
     let may_be_stale = match standing {
-        Standing::Suspect(_) => route.on_doubt == OnDoubt::Serve && within_hard,
+        Standing::Suspect(doubt) => {
+            route.on_doubt == OnDoubt::Serve && !binds(route, doubt) && within_hard
+        }
         Standing::Softened => within_hard && times.stale_until > times.fresh_until,
         _ => within_hard,
     };
-    if failed_lately && (may_be_stale || may_cover_an_error(entry, now)) {
+    if failed_lately && (may_be_stale || may_stand_in(route, entry, standing, now)) {
         return Plan::ServeBackingOff(stale);
     }
     if may_be_stale {
@@ -139,6 +141,24 @@ fn plan_for(
 /// route or response, whatever else may be in doubt about it, but never once invalidated.)
 pub fn may_cover_an_error(entry: &Entry, now: Timestamp) -> bool {
     now < entry.response.times.error_until
+}
+
+/// May an entry of this standing be served because the origin failed? Not what was invalidated, nor
+/// what is in doubt where that binds: an error is then the better answer.
+pub fn may_stand_in(route: &Route, entry: &Entry, standing: Standing, now: Timestamp) -> bool {
+    let allowed = match standing {
+        Standing::Invalidated => false,
+        Standing::Suspect(doubt) => !binds(route, doubt),
+        Standing::Good | Standing::Softened => true,
+    };
+    allowed && may_cover_an_error(entry, now)
+}
+
+/// Must what is in doubt for this reason never be served before the origin was asked, whatever else
+/// its route allows? Who shows a position has seen a write, and a strict route promises as much to
+/// everybody. Staleness by time is another matter: that is the route's own contract.
+fn binds(route: &Route, doubt: Doubt) -> bool {
+    route.consistency == Consistency::Strict || matches!(doubt, Doubt::Unconfirmed | Doubt::Behind)
 }
 
 /// Is a part that is asked for best had by asking for the whole? If there is a whole that the origin

@@ -7,9 +7,12 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use super::request::{Found, admit, asks_for_whole, may_cover_an_error, plan};
+use super::request::{Found, admit, asks_for_whole, may_cover_an_error, may_stand_in, plan};
 use super::response::{Answer, Asked, settle, settle_part};
-use super::{Admission, Audience, FetchReason, NotShared, Outcome, PassReason, Plan, StaleReason};
+use super::{
+    Admission, Audience, FetchReason, NotShared, Outcome, PassReason, Plan, RefuseReason,
+    StaleReason,
+};
 use crate::config::{Authority, Freshness, KeyRules, OnDoubt, RequestDirectives, Route, SetCookie};
 use crate::key::Digest;
 use crate::ledger::name::Belongs;
@@ -211,6 +214,41 @@ fn a_suspect_entry_is_served_where_the_route_says_so() {
     let serve = Route { on_doubt: OnDoubt::Serve, ..route() };
     let made = plan(&serve, &Demands::default(), found, false, NOW);
     assert_eq!(made, Plan::ServeAndRefresh(StaleReason::Doubt(Doubt::Fenced)));
+}
+
+#[test]
+fn what_is_in_doubt_on_a_strict_route_is_served_for_nothing_in_the_world() {
+    let bounded = Route { on_doubt: OnDoubt::Serve, ..route() };
+    let strict = Route { consistency: crate::config::Consistency::Strict, ..bounded.clone() };
+    let entry = entry(ETAG);
+    let now = entry.response.times.response_time + secs(100);
+    let only = Demands::of(&fields(&[("cache-control", "only-if-cached")]));
+    for (doubt, binding) in [
+        (Doubt::Forgotten, false),
+        (Doubt::Fenced, false),
+        (Doubt::Unheard, false),
+        // Who shows a position has seen a write, whatever the route promises to others.
+        (Doubt::Unconfirmed, true),
+        (Doubt::Behind, true),
+    ] {
+        let standing = Standing::Suspect(doubt);
+        let found = Found::Entry(&entry, standing);
+        for (route, refused) in [(&bounded, binding), (&strict, true)] {
+            for failed_lately in [false, true] {
+                let made = plan(route, &Demands::default(), found, failed_lately, now);
+                let served = Plan::Revalidate(FetchReason::Suspect(doubt)) != made;
+                assert_eq!(served, !refused, "{doubt:?}, failed lately: {failed_lately}");
+            }
+            assert_eq!(may_stand_in(route, &entry, standing, now), !refused, "{doubt:?}");
+            let made = plan(route, &only, found, false, now);
+            assert_eq!(made == Plan::Refuse(RefuseReason::OnlyIfCached), refused, "{doubt:?}");
+        }
+    }
+    // Staleness by time is another matter.
+    let good = Found::Entry(&entry, Standing::Good);
+    let made = plan(&strict, &Demands::default(), good, false, now);
+    assert_eq!(made, Plan::ServeAndRefresh(StaleReason::Expired));
+    assert!(may_stand_in(&strict, &entry, Standing::Good, now));
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub fn invalidates(outcome: Result<StatusCode, &ProxyError>) -> bool {
         Err(ProxyError::Origin(fault)) => !fault.nothing_was_sent(),
         Err(ProxyError::Client(_)) => true,
         Err(ProxyError::Overloaded(_)) => false,
+        // The origin has not seen it.
+        Err(ProxyError::Unrecorded(_)) => false,
         Err(ProxyError::Ours(_)) => true,
     }
 }

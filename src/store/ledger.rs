@@ -22,18 +22,20 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::valkey;
+use super::{OpenError, valkey};
 use crate::clock;
-use crate::config::{self, Secret};
+use crate::config;
 use crate::ledger::name::{Belongs, Name};
 use crate::ledger::{Cause, Kind, Ledger, Mode, Position, Record, Standing, Ticket};
 use crate::semantics::time::Timestamp;
 
+pub(super) mod barrier;
 mod intending;
 mod observed;
 mod shared;
 mod versions;
 
+pub use barrier::Unconfirmed;
 pub use intending::Intending;
 pub use observed::{Observed, Peer};
 use shared::Awaited;
@@ -88,11 +90,6 @@ pub struct Receipt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation(u64);
 
-/// The URL of the store cannot be used. Never shows the URL, which may hold a password.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the URL of the store cannot be used: {0}")]
-pub struct BadUrl(pub String);
-
 impl Settings {
     /// From the configuration; `retention` is the longest hard TTL in use, with its
     /// stale-if-error window.
@@ -110,9 +107,12 @@ impl Settings {
 
 impl LedgerHandle {
     /// As configured: in Valkey if there is one, else in this process.
-    pub fn of(store: &config::Store, retention: Duration) -> Result<Self, BadUrl> {
+    ///
+    /// # Errors
+    /// If a file that is needed for TLS cannot be used.
+    pub fn of(store: &config::Store, retention: Duration) -> Result<Self, OpenError> {
         match &store.valkey {
-            Some(url) => Self::valkey(url, Settings::of(store, retention)),
+            Some(valkey) => Self::valkey(valkey, Settings::of(store, retention)),
             None => Ok(Self::embedded(store.ledger_names)),
         }
     }
@@ -124,14 +124,17 @@ impl LedgerHandle {
         Self { shared: Arc::new(shared), valkey: None }
     }
 
-    /// A ledger that all processes share in the Valkey at `url` (`valkey://`, `valkeys://`). Returns
-    /// at once, whether or not it can be reached. To be called within a tokio runtime.
-    pub fn valkey(url: &Secret, settings: Settings) -> Result<Self, BadUrl> {
+    /// A ledger that all processes share in this Valkey. Returns at once, whether or not it can be
+    /// reached. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If a file that is needed for TLS cannot be used.
+    pub fn valkey(server: &config::Valkey, settings: Settings) -> Result<Self, OpenError> {
         let ledger = Ledger::new(settings.names, Some(settings.lease));
         let shared = Arc::new(Shared::new(ledger, Some(settings.lease)));
         let stop = CancellationToken::new();
         let budget = settings.budget;
-        valkey::ledger::spawn(Arc::clone(&shared), url, settings, &stop)?;
+        valkey::ledger::spawn(Arc::clone(&shared), server, settings, &stop)?;
         let valkey = Valkey { budget, _stop: stop.drop_guard() };
         Ok(Self { shared, valkey: Some(Arc::new(valkey)) })
     }
@@ -222,6 +225,42 @@ impl LedgerHandle {
             tokio::time::timeout(within, moves.wait_for(|applied| *applied >= position)).await,
             Ok(Ok(_))
         )
+    }
+
+    /// Does everybody who shares it have it in this process? Then it knows all there is to know.
+    pub const fn is_embedded(&self) -> bool {
+        self.valkey.is_none()
+    }
+
+    /// Waits until this process knows all that was in the ledger when this was called, at most for
+    /// [`Settings::budget`]. Valkey is asked once for all who call at the same time.
+    ///
+    /// # Errors
+    ///
+    /// That could not be found out in time: then what this process knows may be too little.
+    pub async fn confirm(&self) -> Result<(), Unconfirmed> {
+        match &self.valkey {
+            Some(valkey) => barrier::confirm(&self.shared, valkey.budget).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Is the ledger there to take an invalidation, as far as can be told without giving it one?
+    ///
+    /// # Errors
+    ///
+    /// Valkey does not answer, or has not taken what it was given before.
+    pub async fn reach(&self) -> Result<(), Unconfirmed> {
+        match &self.valkey {
+            Some(_) if self.shared.read().is_store_away() => Err(Unconfirmed::Away),
+            Some(valkey) => barrier::reach(&self.shared, valkey.budget).await,
+            None => Ok(()),
+        }
+    }
+
+    /// How often Valkey was asked where the ledger ends.
+    pub fn questions(&self) -> u64 {
+        self.shared.barrier.questions()
     }
 
     // --- adding ---
@@ -359,21 +398,5 @@ mod tests {
         let seen = ledger.generation(clock::now());
         ledger.invalidate(Vec::new(), Mode::Hard, Cause::Purge).await;
         assert_eq!(ledger.generation(clock::now()), seen);
-    }
-
-    #[tokio::test]
-    async fn a_url_that_cannot_be_used_is_refused_at_once() {
-        let store = LedgerHandle::valkey(
-            &Secret::new("http://localhost"),
-            Settings {
-                prefix: "larder".into(),
-                budget: Duration::from_millis(200),
-                lease: Duration::from_secs(2),
-                names: 100,
-                retention: Duration::from_secs(60),
-                records: 100,
-            },
-        );
-        assert!(store.is_err());
     }
 }

@@ -44,9 +44,9 @@ impl Meters {
 /// Why there is no store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// `store.valkey` cannot be used. The URL is not repeated here: it may hold a password.
-    #[error("store.valkey: {0}")]
-    Url(String),
+    /// What TLS towards Valkey rests on cannot be used: which key of `[store]`, which file, and why.
+    #[error("store.{0}")]
+    Tls(String),
     /// No memory and no Valkey.
     #[error("store.memory is 0 and store.valkey is not set: there is nowhere to keep entries")]
     Nowhere,
@@ -63,7 +63,7 @@ pub fn open(config: &config::Store, max_entry: u64) -> Result<Opened, OpenError>
     let valkey = config
         .valkey
         .as_ref()
-        .map(|url| ValkeyHandle::open(url.reveal(), &config.prefix, config.timeout))
+        .map(|valkey| ValkeyHandle::open(valkey, &config.prefix, config.timeout))
         .transpose()?;
     let shared = valkey.clone().map(ValkeyStore::new);
     let store: Arc<dyn Store> = match (memory.clone(), shared) {
@@ -88,11 +88,11 @@ async fn sweep(memory: Weak<MemoryStore>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Secret;
+    use crate::config::valkey::Tls;
 
     fn config(valkey: Option<&str>, memory: u64) -> config::Store {
         config::Store {
-            valkey: valkey.map(Secret::new),
+            valkey: valkey.map(|url| url.parse().unwrap()),
             memory,
             prefix: "larder".into(),
             timeout: Duration::from_millis(50),
@@ -120,12 +120,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_opened_says_so_without_the_password() {
+    async fn what_cannot_be_opened_says_why() {
         assert_eq!(open(&config(None, 0), 1024).unwrap_err(), OpenError::Nowhere);
-        for url in ["http://:secret@h", "valkey://:secret@h:port", "valkey://:secret@h/x"] {
-            let error = open(&config(Some(url), 0), 1024).unwrap_err();
-            assert!(matches!(error, OpenError::Url(_)), "{error}");
-            assert!(!error.to_string().contains("secret"), "{error}");
+        let mut config = config(Some("valkeys://:secret@h"), 0);
+        let tls = |valkey: &mut config::Valkey, file: &str| {
+            valkey.tls = Some(Tls { ca_file: Some(file.into()), certificate: None });
+        };
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        for (file, why) in [("/nowhere.pem", "No such file"), (file, "no certificate in it")] {
+            tls(config.valkey.as_mut().unwrap(), file);
+            let said = open(&config, 1024).unwrap_err().to_string();
+            assert!(said.starts_with("store.ca_file: ") && said.contains(file), "{said}");
+            assert!(said.contains(why) && !said.contains("secret"), "{said}");
         }
     }
 }

@@ -74,6 +74,16 @@ table! {
     LEDGER_NAMES: Gauge "larder_ledger_names" []
         "Invalidated names that the index remembers.";
 
+    // Strict routes, and writes that are refused rather than owed.
+    STRICT_QUESTIONS: Counter "larder_strict_questions_total" []
+        "Times Valkey was asked where the ledger ends.";
+    STRICT_REQUESTS: Counter "larder_strict_requests_total" ["result"]
+        "Requests on strict routes, by whether this process came to know all that was recorded before them.";
+    STRICT_WAIT: Histogram "larder_strict_wait_seconds" []
+        "How long requests on strict routes waited to know.";
+    WRITES_REFUSED: Counter "larder_writes_refused_total" ["route"]
+        "Writes answered 503 because Valkey would not have taken their record.";
+
     // The store.
     STORE_OPERATIONS: Counter "larder_store_operations_total" ["tier", "operation"]
         "Operations on the store.";
@@ -114,6 +124,7 @@ pub struct Metrics {
     requests: Lanes<RequestLane>,
     soft_purges: AtomicU64,
     hard_purges: AtomicU64,
+    strict: Lanes<StrictLane>,
     plugged: Mutex<Vec<Box<dyn Scrape + Send + Sync>>>,
 }
 
@@ -138,6 +149,22 @@ impl Default for RequestLane {
     }
 }
 
+/// Results of [`STRICT_REQUESTS`].
+const STRICT_RESULTS: [&str; 5] = ["passed", "away", "silent", "unopened", "late"];
+
+/// Of requests on strict routes, in the calling thread's lane.
+#[derive(Debug)]
+struct StrictLane {
+    results: [AtomicU64; STRICT_RESULTS.len()],
+    wait: Histogram,
+}
+
+impl Default for StrictLane {
+    fn default() -> Self {
+        Self { results: Default::default(), wait: Histogram::new(FINE) }
+    }
+}
+
 /// What is counted of one route.
 #[derive(Debug)]
 struct RouteMeter {
@@ -150,6 +177,7 @@ struct RouteMeter {
     fills: AtomicU64,
     collapsed: AtomicU64,
     stale_if_error: AtomicU64,
+    writes_refused: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -170,6 +198,7 @@ impl RouteMeter {
             fills: AtomicU64::new(0),
             collapsed: AtomicU64::new(0),
             stale_if_error: AtomicU64::new(0),
+            writes_refused: AtomicU64::new(0),
         }
     }
 }
@@ -185,6 +214,7 @@ impl Metrics {
             requests: Lanes::default(),
             soft_purges: AtomicU64::new(0),
             hard_purges: AtomicU64::new(0),
+            strict: Lanes::default(),
             plugged: Mutex::default(),
         };
         metrics.set_routes(routes);
@@ -263,6 +293,21 @@ impl Metrics {
         self.with(route, |meter| count(&meter.stale_if_error));
     }
 
+    /// A request on a strict route waited so long to know what was recorded before it; `doubt` says
+    /// why it does not, as [`STRICT_REQUESTS`] has it.
+    pub fn strict(&self, doubt: Option<&str>, waited: Duration) {
+        let lane = self.strict.mine();
+        lane.wait.observe(waited);
+        let result = doubt.unwrap_or(STRICT_RESULTS[0]);
+        let counters = STRICT_RESULTS.iter().zip(&lane.results);
+        counters.filter(|(word, _)| **word == result).for_each(|(_, counter)| count(counter));
+    }
+
+    /// A write was refused since Valkey would not have taken its record.
+    pub fn write_refused(&self, route: usize) {
+        self.with(route, |meter| count(&meter.writes_refused));
+    }
+
     /// A purge was asked of this process.
     pub fn purge(&self, soft: bool) {
         count(if soft { &self.soft_purges } else { &self.hard_purges });
@@ -303,6 +348,12 @@ impl Metrics {
             let all = self.requests.iter().map(|lane| &lane.durations[source as usize]);
             out.push(REQUEST_DURATION.sample(&[source.as_str()], Histogram::read_all(all)));
         }
+        for (at, result) in STRICT_RESULTS.iter().enumerate() {
+            let value = self.strict.sum(|lane| lane.results[at].load(Relaxed));
+            out.push(STRICT_REQUESTS.sample(&[result], value));
+        }
+        let waits = self.strict.iter().map(|lane| &lane.wait);
+        out.push(STRICT_WAIT.sample(&[], Histogram::read_all(waits)));
         // Ended first: a request that ends in between must not make the difference negative.
         let ended = self.requests.sum(|lane| lane.ended.load(Relaxed));
         let begun = self.requests.sum(|lane| lane.begun.load(Relaxed));
@@ -344,6 +395,7 @@ impl RouteMeter {
             FILLS.sample(&[name], self.fills.load(Relaxed)),
             COLLAPSED.sample(&[name], self.collapsed.load(Relaxed)),
             STALE_IF_ERROR.sample(&[name], self.stale_if_error.load(Relaxed)),
+            WRITES_REFUSED.sample(&[name], self.writes_refused.load(Relaxed)),
         ]);
     }
 }
@@ -422,6 +474,10 @@ mod tests {
         metrics.refresh(0, RefreshResult::Confirmed);
         metrics.stale_if_error(0);
         metrics.purge(true);
+        metrics.write_refused(0);
+        for result in [None, Some("away"), Some("silent"), Some("unopened"), Some("late")] {
+            metrics.strict(result, Duration::from_millis(1));
+        }
         for line in [
             "larder_origin_requests_total{route=\"r\",result=\"failed\"}",
             "larder_origin_duration_seconds_count{route=\"r\"}",
@@ -430,6 +486,12 @@ mod tests {
             "larder_refreshes_total{route=\"r\",result=\"confirmed\"}",
             "larder_stale_if_error_total{route=\"r\"}",
             "larder_purges_total{mode=\"soft\"}",
+            "larder_writes_refused_total{route=\"r\"}",
+            "larder_strict_requests_total{result=\"passed\"}",
+            "larder_strict_requests_total{result=\"away\"}",
+            "larder_strict_requests_total{result=\"silent\"}",
+            "larder_strict_requests_total{result=\"unopened\"}",
+            "larder_strict_requests_total{result=\"late\"}",
         ] {
             assert_eq!(value(&metrics, line), 1.0, "{line}");
         }

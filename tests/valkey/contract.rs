@@ -186,3 +186,15 @@ fn assert_everything_goes_by_itself(server: &Valkey) {
     }
     assert!(seen > 0, "nothing was stored at all");
 }
+
+#[tokio::test]
+async fn channels_can_be_listened_to_on_a_connection_of_their_own() {
+    let server = Valkey::start();
+    let world = World::working(&server, 0).await;
+    let mut own = world.handle.open_subscriber().await.unwrap();
+    own.subscribe("news").await.unwrap();
+    let publish = || redis::cmd("PUBLISH").arg(&["news", "hello"]).query(&mut server.client());
+    assert_eq!(publish(), Ok(1), "one listens");
+    drop(own);
+    until("nobody listens any more", async || publish() == Ok(0)).await;
+}

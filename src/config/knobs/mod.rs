@@ -65,8 +65,14 @@ pub enum Kind {
     OriginUrl,
     /// URL of a Valkey server. Kept out of every message.
     ValkeyUrl,
-    /// Text that is kept out of every message.
+    /// Visible ASCII that is kept out of every message.
     Secret,
+    /// Any text, kept out of every message.
+    Password,
+    /// Name of a user of Valkey.
+    Username,
+    /// Path of a file.
+    File,
     /// `"preserve"`, `"origin"`, or a host.
     HostPolicy,
     /// First part of the keys in Valkey.

@@ -96,9 +96,70 @@ pub(super) static STORE_KNOBS: &[Knob] = &[
         key: "valkey",
         kind: Kind::ValkeyUrl,
         preset: Unset("\"valkey://127.0.0.1:6379\""),
-        says: "URL of Valkey (valkey://, redis:// or unix://); absent: entries live in this process alone.",
+        says: "URL of Valkey; absent: entries live in this process alone. One server: \
+               valkey://host:6379/0 or unix:///path; Sentinel: valkey-sentinel://a,b,c/mymaster; \
+               a cluster: valkey-cluster://a,b,c; with TLS: valkeys://, valkeys-sentinel://, \
+               valkeys-cluster://.",
         turn: "Give it as soon as there is more than one process, or if entries shall outlive a \
                restart.",
+    },
+    Knob {
+        key: "username",
+        kind: Kind::Username,
+        preset: Unset("\"larder\""),
+        says: "User of Valkey, unless the URL says.",
+        turn: "Give Larder a user that may do no more than it needs: docs/operations.md has it.",
+    },
+    Knob {
+        key: "password",
+        kind: Kind::Password,
+        preset: Unset("\"${VALKEY_PASSWORD}\""),
+        says: "That user's password, as it is (in a URL it would have to be encoded).",
+        turn: "Needed when Valkey asks for one.",
+    },
+    Knob {
+        key: "database",
+        kind: Kind::Integer(0, 65_535),
+        preset: Unset("1"),
+        says: "Number of the database, unless the URL says; a cluster has none but 0.",
+        turn: "Give it where databases tell the users of one server apart.",
+    },
+    Knob {
+        key: "ca_file",
+        kind: Kind::File,
+        preset: Unset("\"/etc/larder/valkey-ca.pem\""),
+        says: "PEM file of the authorities that Valkey's certificate may come from; without it, \
+               those of the system.",
+        turn: "Give it when Valkey's certificate is of an authority of your own.",
+    },
+    Knob {
+        key: "cert_file",
+        kind: Kind::File,
+        preset: Unset("\"/etc/larder/valkey.pem\""),
+        says: "PEM file of the certificate that Larder shows to Valkey.",
+        turn: "Give it, and key_file, when Valkey asks its clients for one (tls-auth-clients, \
+               which is on by default there).",
+    },
+    Knob {
+        key: "key_file",
+        kind: Kind::File,
+        preset: Unset("\"/etc/larder/valkey-key.pem\""),
+        says: "PEM file of the key of cert_file.",
+        turn: "Give it together with cert_file.",
+    },
+    Knob {
+        key: "sentinel_username",
+        kind: Kind::Username,
+        preset: Unset("\"larder\""),
+        says: "User of the Sentinels, which have users of their own.",
+        turn: "Give it when they ask for one.",
+    },
+    Knob {
+        key: "sentinel_password",
+        kind: Kind::Password,
+        preset: Unset("\"${SENTINEL_PASSWORD}\""),
+        says: "That user's password; the URL's is never sent to a Sentinel.",
+        turn: "Needed when the Sentinels ask for one.",
     },
     Knob {
         key: "memory",

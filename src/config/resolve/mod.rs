@@ -11,6 +11,7 @@ use super::table::{File, FromValue, Table};
 use super::{Admin, Config, Durability, HostPolicy, Limits, Log, Origin, OriginUrl, Store, knobs};
 
 mod routes;
+mod valkey;
 
 /// What the command line says; it wins over the file.
 #[derive(Clone, Debug, Default)]
@@ -152,7 +153,7 @@ fn refuse_loop(listen: SocketAddr, origin: &Origin, table: &Table, out: &mut Fin
 
 fn store(table: &Table, out: &mut Findings) -> Store {
     let store = Store {
-        valkey: table.get("valkey"),
+        valkey: valkey::valkey(table, out),
         memory: table.get_or_default("memory"),
         prefix: table.get("prefix").unwrap_or_else(|| "larder".into()),
         timeout: table.get_or_default("timeout"),

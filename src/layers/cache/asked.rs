@@ -11,8 +11,8 @@ use crate::body::Body;
 use crate::config::captures::Captures;
 use crate::config::{RequestDirectives, Route};
 use crate::key::{Key, Place, query, tags, url};
-use crate::ledger::Position;
 use crate::ledger::name::Belongs;
+use crate::ledger::{Floor, Position};
 use crate::peer::Interim;
 use crate::semantics::no_vary_search::Rule;
 use crate::semantics::query::is_query;
@@ -47,6 +47,8 @@ pub struct Asked {
     pub demands: Demands,
     /// The part that it asks for.
     pub ranges: Option<Ranges>,
+    /// What the origin was asked before this is not for it; only where the ledger cannot say.
+    pub floor: Option<Floor>,
 }
 
 impl Asked {
@@ -85,7 +87,13 @@ impl Asked {
             by_rule: None,
             demands,
             ranges,
+            floor: None,
         }
+    }
+
+    /// The same request, which is not served what the origin was asked before this.
+    pub fn above(self, floor: Option<Floor>) -> Self {
+        Self { floor, ..self }
     }
 
     /// The same request, keyed by what this rule leaves of its query. The origin is asked with all
@@ -167,6 +175,7 @@ impl Asked {
             by_rule: self.by_rule.clone(),
             demands: Demands::default(),
             ranges: None,
+            floor: None,
         }
     }
 
@@ -177,6 +186,7 @@ impl Asked {
             key: self.key.parts(),
             demands: self.demands.clone(),
             ranges: self.ranges.clone(),
+            floor: self.floor,
             ..self.for_everybody()
         }
     }

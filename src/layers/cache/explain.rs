@@ -8,11 +8,13 @@ use serde_json::{Value, json};
 
 use super::Means;
 use super::asked::Asked;
+use super::footing::Footing;
 use super::lookup::{self, Looked, Shared};
 use super::{range, searches};
 use crate::config::matcher::Match;
+use crate::config::{Consistency, Route};
 use crate::key::url;
-use crate::ledger::Standing;
+use crate::ledger::{Floor, Standing};
 use crate::plan::request::admit;
 use crate::plan::{Admission, Plan};
 use crate::semantics::invalidation::parent;
@@ -49,14 +51,30 @@ pub async fn explain(means: &Means, method: &Method, uri: &Uri, headers: HeaderM
                 .into();
         }
         Admission::Lookup => {
+            let (floor, footing) = footing(means, &route, &headers).await;
+            told["footing"] = footing;
             let asked = asked(means, method, uri, headers, Match { route, captures });
-            let asked = Arc::new(asked);
+            let asked = Arc::new(asked.above(floor));
             let looked = look(means, &asked).await;
             let looked = range::explained(means, &asked, looked).await;
             describe(&mut told, means, &asked, &looked);
         }
     }
     told
+}
+
+/// What must be known before such a request is answered, and whether it is.
+async fn footing(means: &Means, route: &Route, headers: &HeaderMap) -> (Option<Floor>, Value) {
+    let consistency = match route.consistency {
+        Consistency::Strict => "strict",
+        Consistency::Bounded => "bounded",
+    };
+    let Some(needed) = Footing::of(means, route, headers) else {
+        return (None, json!({ "consistency": consistency, "waits": false }));
+    };
+    let floor = needed.probed(means).await;
+    let doubt = floor.map(|floor| floor.doubt.as_str());
+    (floor, json!({ "consistency": consistency, "waits": true, "doubt": doubt }))
 }
 
 /// What is stored for a GET of `uri` without any particular fields; `None` if nothing is.

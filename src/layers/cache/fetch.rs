@@ -18,7 +18,7 @@ use crate::key::{Key, tags};
 use crate::layers::collapse::content::Reader;
 use crate::layers::collapse::{Flight, Found, Joined, Lead, Settlement, Shared};
 use crate::ledger::Standing;
-use crate::plan::request::may_cover_an_error;
+use crate::plan::request::may_stand_in;
 use crate::plan::{FetchReason, StaleReason};
 use crate::semantics::vary;
 use crate::store::Entry;
@@ -58,7 +58,7 @@ pub async fn through<S: Origin>(
     company: Company,
 ) -> Step {
     let place = (looked.key.clone(), looked.names.clone());
-    let (stale, found_out) = (servable(&looked, means), Arc::default());
+    let (stale, found_out) = (servable(asked, &looked, means), Arc::default());
     let waiting = Waiting { means, asked, place, stale, reason, found_out };
     if company == Company::Alone {
         return waiting.lead(inner, looked, None).await;
@@ -72,7 +72,7 @@ pub async fn through<S: Origin>(
     let newer = asked.route.request_directives == RequestDirectives::Honour
         && asked.demands.are_about_age();
     let joined = means.flights.join(looked.key.digest, applied, now, |flight| {
-        let good = means.ledger.judge(flight.as_of, flight.began, &belongs, now) == Standing::Good;
+        let good = lookup::may_join(means, asked, &belongs, flight, now);
         let in_time = !newer || flight.is_fetching();
         good && flight.is_open(now) && in_time && (!untold || flight.as_of >= applied)
     });
@@ -80,7 +80,8 @@ pub async fn through<S: Origin>(
         Joined::Lead(lead) => {
             // Between the lookup and the lead another flight may have come and gone.
             let again = lookup::peek(means, asked, looked.names.as_deref(), now);
-            if again.is_servable() && looked.shared == lookup::Shared::Unasked {
+            let unasked = looked.shared == lookup::Shared::Unasked || asked.floor.is_some();
+            if again.is_servable() && unasked {
                 drop(lead);
                 return Step::Again(looked.names);
             }
@@ -113,10 +114,9 @@ pub async fn take_over<S: Origin>(
 }
 
 /// What may be served if the origin fails.
-pub fn servable(looked: &Looked, means: &Means) -> Option<Arc<Entry>> {
+pub fn servable(asked: &Asked, looked: &Looked, means: &Means) -> Option<Arc<Entry>> {
     let (entry, standing) = looked.entry.as_ref()?;
-    (*standing != Standing::Invalidated && may_cover_an_error(entry, means.now()))
-        .then(|| Arc::clone(entry))
+    may_stand_in(&asked.route, entry, *standing, means.now()).then(|| Arc::clone(entry))
 }
 
 /// A request that waits.
@@ -257,10 +257,8 @@ impl Waiting<'_> {
     /// Something stale, instead of an error: what this request found, or what the fill did.
     fn instead(&self, found: Option<&Arc<Entry>>) -> Option<Response<Body>> {
         let now = self.means.now();
-        let entry = self.stale.as_ref().or(found).filter(|e| may_cover_an_error(e, now))?;
-        // What was invalidated while this waited must not be what it gets.
-        let standing = lookup::standing(self.means, self.asked, entry, now);
-        if standing == Standing::Invalidated {
+        let entry = self.stale.as_ref().or(found)?;
+        if !lookup::may_stand_in(self.means, self.asked, entry, now) {
             return None;
         }
         self.means.metrics.stale_if_error(self.asked.route.index);

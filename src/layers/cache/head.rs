@@ -24,7 +24,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use super::ask::ask;
 use super::asked::Asked;
 use super::deliver::{self, Served};
-use super::fetch::{Step, servable};
+use super::fetch::Step;
 use super::lookup::{self, Looked, Shared};
 use super::pass::passed;
 use super::recipe::{Moment, Recipe, question};
@@ -125,16 +125,15 @@ fn has_failed(status: StatusCode) -> bool {
     status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
 }
 
-/// RFC 5861 §4: what there is, instead of an error. What was invalidated meanwhile is not.
+/// RFC 5861 §4: what there is, instead of an error.
 fn instead(means: &Means, asked: &Asked, looked: &Looked) -> Option<Response<Body>> {
-    let entry = servable(looked, means)?;
+    let (entry, _) = looked.entry.as_ref()?;
     let now = means.now();
-    let standing = means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
-    if standing == Standing::Invalidated {
+    if !lookup::may_stand_in(means, asked, entry, now) {
         return None;
     }
     means.metrics.stale_if_error(asked.route.index);
-    Some(deliver::entry(asked, &entry, Served::Stale(StaleReason::Error), now))
+    Some(deliver::entry(asked, entry, Served::Stale(StaleReason::Error), now))
 }
 
 /// What the answer tells of the entry that was found. Done before the answer is released: who has

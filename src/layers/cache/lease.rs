@@ -12,7 +12,6 @@ use super::lookup;
 use super::notes::UNSHAREABLE_FOR;
 use crate::key::Key;
 use crate::ledger::Standing;
-use crate::plan::request::may_cover_an_error;
 use crate::semantics::time::Timestamp;
 use crate::store::{Entry, Lease, LeaseEnd, LeaseToken, Record, Store, StoreError};
 
@@ -80,7 +79,8 @@ pub async fn acquire(asking: &Asking<'_>) -> Permission {
                 return Permission::Alone;
             }
             Ok(Lease::BackingOff) => {
-                return if stale.is_some_and(|e| may_cover_an_error(e, means.now())) {
+                return if stale.is_some_and(|e| lookup::may_stand_in(means, asked, e, means.now()))
+                {
                     Permission::BackingOff
                 } else {
                     Permission::Granted(Held::none())

@@ -8,9 +8,11 @@ use http::HeaderName;
 use super::Means;
 use super::asked::Asked;
 use crate::key::Key;
+use crate::layers::collapse::Flight;
 use crate::ledger::Standing;
+use crate::ledger::name::Belongs;
 use crate::plan::Plan;
-use crate::plan::request::{Found, plan};
+use crate::plan::request::{self, Found, plan};
 use crate::semantics::time::Timestamp;
 use crate::store::{Entry, Record};
 
@@ -108,15 +110,38 @@ pub fn conclude(
     };
     let failed_lately = entry.is_some() && means.failures.is_noted(key.digest, now);
     let plan = plan(&asked.route, &asked.demands, found, failed_lately, now);
-    Looked { key, entry, names, plan, shared: Shared::Unasked }
+    // What the ledger cannot vouch for here, an entry from elsewhere is no better for.
+    let shared = if asked.floor.is_some() { Shared::Silent } else { Shared::Unasked };
+    Looked { key, entry, names, plan, shared }
 }
 
 /// What an entry is worth to a request. Found by a rule (`searches`), it may be stored under another
 /// query than is asked for here: an invalidation of either URL counts.
 pub fn standing(means: &Means, asked: &Asked, entry: &Entry, now: Timestamp) -> Standing {
     let judge = |belongs| means.ledger.judge(entry.as_of, entry.vouched, belongs, now);
-    match asked.rule() {
+    let standing = match asked.rule() {
         Some(_) => judge(&entry.belongs.and(&asked.belongs())),
         None => judge(&entry.belongs),
-    }
+    };
+    asked.floor.map_or(standing, |floor| floor.lower(standing, entry.vouched))
+}
+
+/// May it be served to this request because the origin failed? What was invalidated while the
+/// request waited may not.
+pub fn may_stand_in(means: &Means, asked: &Asked, entry: &Entry, now: Timestamp) -> bool {
+    let standing = standing(means, asked, entry, now);
+    request::may_stand_in(&asked.route, entry, standing, now)
+}
+
+/// May this request wait for a flight? Not if what it asks for was invalidated since that began, nor
+/// if it began below the request's floor.
+pub fn may_join(
+    means: &Means,
+    asked: &Asked,
+    belongs: &Belongs,
+    flight: &Flight,
+    now: Timestamp,
+) -> bool {
+    means.ledger.judge(flight.as_of, flight.began, belongs, now) == Standing::Good
+        && asked.floor.is_none_or(|floor| floor.admits(flight.began))
 }

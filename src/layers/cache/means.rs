@@ -7,6 +7,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use super::footing::Floors;
 use super::notes::Notes;
 use super::searches::Searches;
 use crate::config::matcher::Routes;
@@ -40,6 +41,8 @@ pub struct Means {
     pub hit_for_miss: Notes,
     /// Keys for which the origin failed a moment ago.
     pub failures: Notes,
+    /// What requests in doubt may be served.
+    pub floors: Arc<Floors>,
     /// Which query parameters count, as far as origins say so.
     pub searches: Searches,
     /// Room for background refreshes.
@@ -80,6 +83,7 @@ impl Means {
             fill_budget: Arc::new(FillBudget::new(fill_memory)),
             hit_for_miss: Notes::default(),
             failures: Notes::default(),
+            floors: Arc::default(),
             searches: Searches::default(),
             refreshes: Arc::new(Semaphore::new(config.origin.max_refreshes)),
             retry_after: config.origin.retry_after,
@@ -106,6 +110,7 @@ impl Means {
         Self {
             flights: Arc::clone(&self.flights),
             fill_budget: Arc::clone(&self.fill_budget),
+            floors: Arc::clone(&self.floors),
             last: Arc::clone(&self.last),
             writes: self.writes.clone(),
             ..Self::new(config, store, ledger, metrics)

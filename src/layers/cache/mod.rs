@@ -5,6 +5,7 @@
 //! | `Admission::Pass` | [`pass`] |
 //! | `Admission::Write` | [`mod@write`], and [`represent`] where its answer is what GET would get |
 //! | `Admission::Query` | [`query`], which takes the content in before it looks |
+//! | `Admission::Lookup` | [`footing`] first, where this process may know too little |
 //! | `Plan::Serve` | [`deliver`], without waiting for anything when it is in memory |
 //! | `Plan::ServeAndRefresh` | [`deliver`], and [`refresh`] behind |
 //! | `Plan::ServeBackingOff` | [`deliver`] |
@@ -21,6 +22,7 @@ pub mod deliver;
 pub mod explain;
 pub mod fetch;
 pub mod fill;
+pub mod footing;
 pub mod head;
 pub mod keeping;
 pub mod lease;
@@ -42,7 +44,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use http::{Method, Request, Response, Version};
 use http_body::Body as _;
@@ -54,9 +55,8 @@ use crate::config::matcher::Match;
 use crate::error::{ClientFault, OriginFault, ProxyError};
 use crate::layers::handled::{Handled, attach};
 use crate::layers::rescue::{self, Rescued};
-use crate::ledger::Position;
 use crate::plan::request::admit;
-use crate::plan::{Admission, FetchReason, PassReason, Plan};
+use crate::plan::{Admission, FetchReason, Plan};
 use crate::semantics::cache_status::{CacheStatus, Forwarded};
 use crate::store::Record;
 use crate::telemetry::outcome::Outcome;
@@ -64,14 +64,9 @@ use crate::telemetry::outcome::Outcome;
 use asked::Asked;
 use deliver::Served;
 use fetch::{Company, Step};
+use footing::Footing;
 use lookup::{Looked, Shared};
 pub use means::Means;
-
-/// How a client shows what it has seen: the `Larder-Position` of a write or a purge.
-const MIN_POSITION: http::HeaderName = http::HeaderName::from_static("larder-min-position");
-
-/// How long a request waits for this process to reach the position that it shows.
-const CATCHING_UP: Duration = Duration::from_millis(500);
 
 /// How often a request looks again before it fetches for itself.
 const ROUNDS: usize = 4;
@@ -194,46 +189,38 @@ impl<S: Origin> Service<Request<Body>> for Cache<S> {
                 waiting(known, query::answer(means, inner, Match { route, captures }, request))
             }
             Admission::Lookup => {
-                if let Some(position) = shown_position(&request, means) {
+                if let Some(footing) = Footing::of(means, &route, request.headers()) {
                     let (means, inner) = (Arc::clone(means), inner.clone());
-                    let known = (Arc::clone(&route), Forwarded::Request);
-                    return waiting(
-                        known,
-                        catch_up(means, inner, Match { route, captures }, request, position),
-                    );
+                    let known = (Arc::clone(&route), Forwarded::UriMiss);
+                    let found = Match { route, captures };
+                    return waiting(known, on_footing(means, inner, found, request, footing));
                 }
-                let (parts, _) = request.into_parts();
-                let version = |namespace: &str| means.ledger.version(namespace);
-                let tags = means.stamp(&route);
-                let asked = Asked::new(route, captures, parts, tags, version);
-                answer(means, inner, searches::keyed(means, asked))
+                answer(means, inner, asked(means, Match { route, captures }, request))
             }
         }
     }
 }
 
-/// The position that a client shows, if this process has not reached it yet.
-fn shown_position(request: &Request<Body>, means: &Means) -> Option<Position> {
-    let shown = request.headers().get(MIN_POSITION)?.to_str().ok()?.parse().ok()?;
-    (shown > means.ledger.applied()).then_some(shown)
-}
-
-/// Who has seen a write is not answered from before it: this process catches up first, or leaves
-/// the answer to the origin.
-async fn catch_up<S: Origin>(
-    means: Arc<Means>,
-    inner: S,
-    Match { route, captures }: Match,
-    request: Request<Body>,
-    position: Position,
-) -> Result<Response<Body>, ProxyError> {
-    if !means.ledger.wait_for(position, CATCHING_UP).await {
-        return pass::send_on(means, inner, route, request, PassReason::Position).await;
-    }
+fn asked(means: &Means, Match { route, captures }: Match, request: Request<Body>) -> Asked {
     let (parts, _) = request.into_parts();
     let tags = means.stamp(&route);
-    let asked = Asked::new(route, captures, parts, tags, |name| means.ledger.version(name));
-    let asked = searches::keyed(&means, asked);
+    let version = |namespace: &str| means.ledger.version(namespace);
+    searches::keyed(means, Asked::new(route, captures, parts, tags, version))
+}
+
+/// Who must not be answered from before something waits until this process has read that, or is
+/// answered from what the origin says now.
+async fn on_footing<S: Origin>(
+    means: Arc<Means>,
+    inner: S,
+    found: Match,
+    request: Request<Body>,
+    footing: Footing,
+) -> Result<Response<Body>, ProxyError> {
+    let floor = footing.found(&means).await;
+    // Only now: the key has what the ledger says of its namespace in it.
+    let asked = asked(&means, found, request).above(floor);
+    means.note_place(&asked.uri);
     let looked = lookup::peek(&means, &asked, None, means.now());
     settle(&means, &inner, Arc::new(asked), looked).await
 }
@@ -256,7 +243,7 @@ fn failed(route: Arc<Route>, forwarded: Forwarded, error: &ProxyError) -> Respon
         CacheStatus { fwd: Some(forwarded), detail: Some(reason.into()), ..CacheStatus::default() };
     let handled = Handled {
         route,
-        outcome: if matches!(error, ProxyError::Client(_)) {
+        outcome: if matches!(error, ProxyError::Client(_) | ProxyError::Unrecorded(_)) {
             Outcome::Refused
         } else {
             Outcome::Error

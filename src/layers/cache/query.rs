@@ -22,7 +22,8 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
 use super::asked::Asked;
-use super::{CATCHING_UP, Means, Origin, failed, lookup, pass, settle, shown_position};
+use super::footing::Footing;
+use super::{Means, Origin, failed, lookup, pass, settle};
 use crate::body::{Body, BodyError};
 use crate::config::Route;
 use crate::config::matcher::Match;
@@ -38,7 +39,7 @@ pub async fn answer<S: Origin>(
     Match { route, captures }: Match,
     request: Request<Body>,
 ) -> Result<Response<Body>, ProxyError> {
-    let position = shown_position(&request, &means);
+    let footing = Footing::of(&means, &route, request.headers());
     let (parts, body) = request.into_parts();
     // Held until the answer is here: so much of the content is kept for it.
     let mut room = Room::within(Arc::clone(&means.fill_budget));
@@ -49,16 +50,15 @@ pub async fn answer<S: Origin>(
             return Ok(send_on(means, inner, route, request, PassReason::QueryTooLarge).await);
         }
     };
-    if let Some(position) = position
-        && !means.ledger.wait_for(position, CATCHING_UP).await
-    {
-        let request = Request::from_parts(parts, Body::full(content));
-        return Ok(send_on(means, inner, route, request, PassReason::Position).await);
-    }
+    let floor = match footing {
+        Some(footing) => footing.found(&means).await,
+        None => None,
+    };
     // What the ledger says is asked for now: the content may have taken its time.
     let tags = means.stamp(&route);
     let version = |namespace: &str| means.ledger.version(namespace);
     let asked = Asked::new(route, captures, parts, tags, version).with_content(content);
+    let asked = asked.above(floor);
     means.note_place(&asked.uri);
     let looked = lookup::peek(&means, &asked, None, means.now());
     settle(&means, &inner, Arc::new(asked), looked).await

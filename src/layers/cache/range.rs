@@ -36,7 +36,7 @@ use crate::key::{Digest, Key, tags};
 use crate::layers::collapse::content::Content;
 use crate::layers::collapse::{Flight, Joined, Lead, Settlement, Shared};
 use crate::ledger::Standing;
-use crate::plan::request::{asks_for_whole, may_cover_an_error};
+use crate::plan::request::asks_for_whole;
 use crate::plan::response::settle_part;
 use crate::plan::{FetchReason, NotShared, Plan, StaleReason};
 use crate::semantics::range::combine;
@@ -178,10 +178,7 @@ impl<'a> Parts<'a> {
     fn instead(&self, means: &Means) -> Option<Response<Body>> {
         let now = means.now();
         let (entry, _) = self.found.entry.as_ref()?;
-        // What was invalidated while this waited must not be what it gets.
-        let standing = lookup::standing(means, self.asked, entry, now);
-        let may = standing != Standing::Invalidated
-            && may_cover_an_error(entry, now)
+        let may = lookup::may_stand_in(means, self.asked, entry, now)
             && covers(self.asked, &entry.response);
         may.then(|| {
             means.metrics.stale_if_error(self.asked.route.index);
@@ -219,8 +216,7 @@ impl<'a> Parts<'a> {
         }
         let belongs = asked.belongs();
         let joined = means.flights.join(question, means.ledger.applied(), now, |flight| {
-            let standing = means.ledger.judge(flight.as_of, flight.began, &belongs, now);
-            standing == Standing::Good && flight.is_open(now)
+            lookup::may_join(means, asked, &belongs, flight, now) && flight.is_open(now)
         });
         match joined {
             Joined::Lead(lead) => {

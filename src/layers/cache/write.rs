@@ -15,7 +15,7 @@ use http::{HeaderValue, Request, Response, Uri};
 
 use super::ask::ask;
 use super::represent::Noted;
-use super::{Means, Origin, settle};
+use super::{Means, Origin, footing, settle};
 use crate::body::Body;
 use crate::config::Route;
 use crate::config::captures::Captures;
@@ -85,6 +85,7 @@ impl Write {
         let targets = targets(&request);
         let noted = Noted::of(&self.means, &self.route, &request);
         let intending = self.announce(&targets).await;
+        let intending = footing::may_write(&self.means, &self.route, intending).await?;
         let sent = self.means.now();
         let result = ask(&self.means, &mut inner, self.route.index, request).await;
         let received = self.means.now();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, oneshot, watch};
 
+use super::barrier::Barrier;
 use super::observed::{Counters, Observed, Peer};
 use super::versions;
 use crate::clock;
@@ -69,6 +70,8 @@ pub(in crate::store) struct Shared {
     work: Notify,
     pub(in crate::store) peers: ArcSwap<Vec<Peer>>,
     pub(in crate::store) counters: Counters,
+    /// In front of strict routes.
+    pub(in crate::store) barrier: Barrier,
 }
 
 impl Shared {
@@ -91,6 +94,7 @@ impl Shared {
             work: Notify::new(),
             peers: ArcSwap::default(),
             counters: Counters::default(),
+            barrier: Barrier::default(),
         }
     }
 

@@ -15,17 +15,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use redis::aio::MultiplexedConnection;
-use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline,
-    RedisError, RedisResult, ServerErrorKind, Value,
-};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, error::Elapsed, sleep, timeout};
+use tokio::time::{Instant, error::Elapsed, timeout};
 
 use super::breaker::Breaker;
+use super::door::{CONNECT_TIMEOUT, Connection, Purpose};
+use super::endpoint::{Endpoint, Target};
 use super::patience::within;
 use super::scripts::Script;
 use crate::clock;
@@ -33,16 +30,12 @@ use crate::semantics::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::stats::Tier;
 
-/// To open a connection and to say hello on it.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Between two PINGs on a connection about which nobody complained.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Failures in a row that open the breaker, and for how long it then stays open.
 const BREAKER: Breaker = Breaker::new(5, Duration::from_millis(500));
-/// The kernel gives up on unacknowledged data after this long.
-const USER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Is Valkey connected?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,38 +68,54 @@ pub(super) struct Link {
 struct Shared {
     tuning: Tuning,
     /// Written by the supervisor alone; `None` while there is none.
-    connection: ArcSwapOption<MultiplexedConnection>,
+    connection: ArcSwapOption<Connection>,
     breaker: Mutex<Breaker>,
     state: watch::Sender<LinkState>,
     /// A call was not answered: the supervisor looks at the connection now.
     doubt: Notify,
-    /// The server turned out to be a replica: it may have been deposed, so ask again who it is.
+    target: Target,
+    /// The server is not, or no longer, the one that we want: ask again who is.
     deposed: AtomicBool,
+    /// A server has pointed to another one: whoever keeps the map of the cluster looks at it.
+    moved: Arc<Notify>,
     /// What to add to our time to get the server's, in milliseconds; see [`Link::server_time`].
     offset: AtomicI64,
     stats: Arc<Tier>,
 }
 
 impl Link {
-    /// Starts to connect, in the background.
-    pub(super) fn start(client: Client, tuning: Tuning, stats: Arc<Tier>) -> Self {
+    /// Starts to connect, in the background. `moved` is told when the server points elsewhere.
+    pub(super) fn start(
+        endpoint: Endpoint,
+        target: Target,
+        tuning: Tuning,
+        stats: Arc<Tier>,
+        moved: Arc<Notify>,
+    ) -> Self {
         let shared = Arc::new(Shared {
             tuning,
             connection: ArcSwapOption::empty(),
             breaker: Mutex::new(BREAKER),
             state: watch::Sender::new(LinkState::Down),
             doubt: Notify::new(),
+            target,
             deposed: AtomicBool::new(false),
+            moved,
             offset: AtomicI64::new(0),
             stats,
         });
-        let supervisor = tokio::spawn(supervise(Arc::clone(&shared), client)).abort_handle();
+        let supervisor = tokio::spawn(supervise(Arc::clone(&shared), endpoint)).abort_handle();
         Self { shared, supervisor }
     }
 
     /// Tells whether it is connected, now and at every change.
     pub(super) fn watch(&self) -> watch::Receiver<LinkState> {
         self.shared.state.subscribe()
+    }
+
+    /// Is it connected?
+    pub(super) fn is_up(&self) -> bool {
+        self.shared.connection.load().is_some()
     }
 
     /// What the server's own clock shows at `now`, in milliseconds; never later than it really
@@ -173,12 +182,12 @@ type Outcome<T> = Result<RedisResult<T>, Elapsed>;
 
 impl Shared {
     /// The connection, if a call may be made on it now.
-    fn admit(&self) -> Result<MultiplexedConnection, StoreError> {
+    fn admit(&self) -> Result<Connection, StoreError> {
         let connection = self.connection.load_full().ok_or(StoreError::Away)?;
         if !self.breaker(|breaker| breaker.admit(clock::now())) {
             return Err(StoreError::Away);
         }
-        Ok(MultiplexedConnection::clone(&connection))
+        Ok(Connection::clone(&connection))
     }
 
     /// Draws the conclusions from an outcome.
@@ -200,9 +209,13 @@ impl Shared {
     }
 
     fn refused(&self, error: &RedisError) -> StoreError {
-        if is(error, ServerErrorKind::ReadOnly) {
+        let moved = is(error, ServerErrorKind::Moved);
+        if is(error, ServerErrorKind::ReadOnly) || (moved && self.target == Target::Primary) {
             self.deposed.store(true, Relaxed);
             self.doubt.notify_one();
+        }
+        if moved || is(error, ServerErrorKind::ReadOnly) {
+            self.moved.notify_one();
         }
         if is_answer(error) {
             self.breaker(Breaker::succeeded);
@@ -217,7 +230,7 @@ impl Shared {
         act(&mut self.breaker.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn up(&self, connection: MultiplexedConnection, offset: i64, nth: u64) {
+    fn up(&self, connection: Connection, offset: i64, nth: u64) {
         self.breaker(Breaker::reset);
         self.offset.store(offset, Relaxed);
         self.deposed.store(false, Relaxed);
@@ -235,12 +248,12 @@ impl Shared {
 }
 
 /// Keeps a connection up for as long as it runs.
-async fn supervise(shared: Arc<Shared>, client: Client) {
+async fn supervise(shared: Arc<Shared>, endpoint: Endpoint) {
     let mut pause = FIRST_PAUSE;
     let mut connected = 0;
     let mut complained = false;
     loop {
-        match connect(&client, shared.tuning).await {
+        match connect(&endpoint, &shared.target, shared.tuning).await {
             Ok((connection, offset)) => {
                 connected += 1;
                 complained = false;
@@ -260,17 +273,17 @@ async fn supervise(shared: Arc<Shared>, client: Client) {
             }
             Err(_) => {}
         }
-        sleep(pause).await;
+        endpoint.rest(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
 /// Returns when the connection is of no use any more, and says why.
-async fn watch_over(shared: &Shared, mut connection: MultiplexedConnection) -> String {
+async fn watch_over(shared: &Shared, mut connection: Connection) -> String {
     loop {
         let _ = timeout(HEARTBEAT, shared.doubt.notified()).await;
         if shared.deposed.swap(false, Relaxed) {
-            return "the server only takes reads".into();
+            return "the server is not the primary any more".into();
         }
         match timeout(shared.tuning.patience, ping(&mut connection)).await {
             Ok(Ok(offset)) => shared.offset.store(offset, Relaxed),
@@ -281,9 +294,13 @@ async fn watch_over(shared: &Shared, mut connection: MultiplexedConnection) -> S
 }
 
 /// A connection on which the server has answered, and its clock's offset from ours.
-async fn connect(client: &Client, tuning: Tuning) -> RedisResult<(MultiplexedConnection, i64)> {
-    let config = settings(None).set_pipeline_buffer_size(tuning.queue);
-    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+async fn connect(
+    endpoint: &Endpoint,
+    target: &Target,
+    tuning: Tuning,
+) -> RedisResult<(Connection, i64)> {
+    let purpose = Purpose { name: tuning.name, queue: tuning.queue, patience: None };
+    let mut connection = endpoint.open(target, purpose).await?;
     // A server that is loading, or that wants a password, accepts connections as well.
     match timeout(CONNECT_TIMEOUT, ping(&mut connection)).await {
         Ok(offset) => Ok((connection, offset?)),
@@ -293,7 +310,7 @@ async fn connect(client: &Client, tuning: Tuning) -> RedisResult<(MultiplexedCon
 
 /// Asks whether the server is there, and what time it is there (TIME alone is answered by a server
 /// that is still loading). Returns what to add to our time.
-async fn ping(connection: &mut MultiplexedConnection) -> RedisResult<i64> {
+async fn ping(connection: &mut Connection) -> RedisResult<i64> {
     let mut ask = Pipeline::with_capacity(2);
     ask.cmd("PING").cmd("TIME");
     let replies = connection.send_packed_commands(&ask, 0, 2).await?;
@@ -303,31 +320,6 @@ async fn ping(connection: &mut MultiplexedConnection) -> RedisResult<i64> {
     // Both are cut to whole milliseconds; one less makes sure that it is not later there.
     let here = clock::now().as_millis().saturating_add(1);
     Ok(there.cast_signed().saturating_sub(here.cast_signed()))
-}
-
-/// What all connections have in common. Deadlines are our own, but for dedicated connections.
-pub(super) fn settings(response_timeout: Option<Duration>) -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(response_timeout)
-}
-
-/// What `store.valkey` says, with the socket options that a proxy needs.
-pub(super) fn client(url: &str) -> Result<Client, String> {
-    let info = url.into_connection_info().map_err(|error| error.to_string())?;
-    Client::open(with_options(info)).map_err(|error| error.to_string())
-}
-
-fn with_options(info: ConnectionInfo) -> ConnectionInfo {
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(5))
-        .with_interval(Duration::from_secs(1))
-        .with_retries(3);
-    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
-    #[cfg(target_os = "linux")]
-    let tcp = tcp.set_user_timeout(USER_TIMEOUT);
-    let named = info.redis_settings().clone().set_lib_name("larder", env!("CARGO_PKG_VERSION"));
-    info.set_tcp_settings(tcp).set_redis_settings(named)
 }
 
 /// True if the server is well and merely refused: that is no reason to stop asking it.

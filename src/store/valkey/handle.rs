@@ -4,24 +4,22 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{Client, Cmd, FromRedisValue, Pipeline, Value};
-use tokio::sync::watch;
+use redis::aio::PubSub;
+use redis::{Cmd, FromRedisValue, Pipeline, Value};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::connection::{self, Link, LinkState, Tuning};
+use super::connection::{Link, LinkState};
+use super::door::{Connection, Purpose};
+use super::endpoint::{Endpoint, Target};
 use super::info::ServerInfo;
 use super::names;
 use super::scripts::Script;
+use super::servers::{CONTROL, Server, Servers};
+use crate::config::Valkey;
+use crate::semantics::time::Timestamp;
 use crate::store::stats::{Tier, TierSnapshot};
 use crate::store::{OpenError, StoreError};
-
-/// Small records. They never wait behind a large one.
-const ENTRIES: Tuning = Tuning { name: "entries", queue: 512, patience: Duration::from_secs(1) };
-/// Records too large for the others to wait for. Its PINGs do, so they may take longer.
-const BULK: Tuning = Tuning { name: "bulk", queue: 8, patience: Duration::from_secs(2) };
-/// Leases, the ledger's scripts, questions about the server.
-const CONTROL: Tuning = Tuning { name: "control", queue: 512, patience: Duration::from_secs(1) };
 
 /// For INFO, which nobody waits for.
 const INFO_BUDGET: Duration = Duration::from_secs(1);
@@ -31,26 +29,36 @@ const INFO_BUDGET: Duration = Duration::from_secs(1);
 pub struct ValkeyHandle(Arc<Inner>);
 
 struct Inner {
-    client: Client,
+    endpoint: Endpoint,
     prefix: Box<str>,
     budget: Duration,
-    entries: Link,
-    bulk: Link,
-    control: Link,
+    servers: Servers,
+    /// To the primary that keeps the ledger.
+    home: Home,
     stats: Arc<Tier>,
 }
 
 impl ValkeyHandle {
-    /// Starts to connect to `url`, in the background. `budget` is what one call may take. Must be
-    /// called inside a tokio runtime.
-    pub fn open(url: &str, prefix: &str, budget: Duration) -> Result<Self, OpenError> {
-        let client = connection::client(url).map_err(OpenError::Url)?;
+    /// Starts to connect, in the background. `budget` is what one call may take. Must be called
+    /// inside a tokio runtime.
+    ///
+    /// # Errors
+    /// If a file that is needed for TLS cannot be used.
+    pub fn open(valkey: &Valkey, prefix: &str, budget: Duration) -> Result<Self, OpenError> {
+        let endpoint = Endpoint::new(valkey)?;
         let stats = Arc::new(Tier::default());
-        let link = |tuning| Link::start(client.clone(), tuning, Arc::clone(&stats));
-        let (entries, bulk, control) = (link(ENTRIES), link(BULK), link(CONTROL));
-        tokio::spawn(warn_of_policy(client.clone(), control.watch()));
+        let servers = Servers::start(&endpoint, &stats);
+        let home = match &servers {
+            Servers::One(server) => Home::Shared(Arc::clone(server)),
+            Servers::Cluster(_) => {
+                let (endpoint, stats) = (endpoint.clone(), Arc::clone(&stats));
+                let moved = Arc::new(Notify::new());
+                Home::Own(Link::start(endpoint, Target::Primary, CONTROL, stats, moved))
+            }
+        };
+        tokio::spawn(warn_of_policy(endpoint.clone(), home.link().watch()));
         let prefix = prefix.into();
-        Ok(Self(Arc::new(Inner { client, prefix, budget, entries, bulk, control, stats })))
+        Ok(Self(Arc::new(Inner { endpoint, prefix, budget, servers, home, stats })))
     }
 
     /// The name of a coordination key: `ledger` becomes `larder:{l}:ledger`. All of them share one
@@ -67,7 +75,7 @@ impl ValkeyHandle {
     /// Tells whether Valkey is connected, now and at every change. This is the connection of
     /// [`Self::command`] and [`Self::run_script`].
     pub fn watch(&self) -> watch::Receiver<LinkState> {
-        self.0.control.watch()
+        self.0.home.link().watch()
     }
 
     /// Runs a script in one step, within `budget`: one round trip, two if the server does not know
@@ -80,7 +88,7 @@ impl ValkeyHandle {
         budget: Duration,
     ) -> Result<Value, StoreError> {
         let started = Instant::now();
-        let reply = self.0.control.script(script, keys, args, budget).await;
+        let reply = self.0.home.link().script(script, keys, args, budget).await;
         self.0.stats.ledger.record(started.elapsed(), &reply);
         reply
     }
@@ -88,20 +96,35 @@ impl ValkeyHandle {
     /// Sends one command, within `budget`. Not for commands that block.
     pub async fn command(&self, cmd: &Cmd, budget: Duration) -> Result<Value, StoreError> {
         let started = Instant::now();
-        let reply = self.0.control.command(cmd, budget).await;
+        let reply = self.0.home.link().command(cmd, budget).await;
         self.0.stats.ledger.record(started.elapsed(), &reply);
         reply
     }
 
-    /// Opens a connection of one's own, for commands that block. Takes a second at most; what is
-    /// sent on it ends after `response_timeout`, if there is one. Nobody watches over it.
+    /// Opens a connection of one's own to the primary that keeps the ledger, for commands that
+    /// block. Takes little more than a second at most; what is sent on it ends after
+    /// `response_timeout`, if there is one. Nobody watches over it, but it is cut when the primary
+    /// is another one.
     pub async fn open_connection(
         &self,
         response_timeout: Option<Duration>,
-    ) -> Result<MultiplexedConnection, StoreError> {
-        let settings = connection::settings(response_timeout);
-        let opened = self.0.client.get_multiplexed_async_connection_with_config(&settings).await;
+    ) -> Result<Connection, StoreError> {
+        let purpose = Purpose { name: "own", queue: 64, patience: response_timeout };
+        let opened = self.0.endpoint.open(&Target::Primary, purpose).await;
         opened.map_err(|error| match error.is_timeout() {
+            true => StoreError::Timeout,
+            false => StoreError::Failed(error.to_string()),
+        })
+    }
+
+    /// Opens a connection of one's own for subscriptions to channels; what is published on any node
+    /// of a cluster arrives. Takes little more than a second at most. Nobody watches over it, but it
+    /// breaks when the primary is another one.
+    ///
+    /// # Errors
+    /// If there is no connection in time.
+    pub async fn open_subscriber(&self) -> Result<PubSub, StoreError> {
+        self.0.endpoint.subscriber().await.map_err(|error| match error.is_timeout() {
             true => StoreError::Timeout,
             false => StoreError::Failed(error.to_string()),
         })
@@ -111,7 +134,7 @@ impl ValkeyHandle {
     pub async fn server_info(&self) -> Result<ServerInfo, StoreError> {
         let mut ask = Pipeline::with_capacity(2);
         ask.cmd("INFO").arg("memory").cmd("INFO").arg("stats");
-        match self.0.control.pipeline(&ask, 2, INFO_BUDGET).await {
+        match self.0.home.link().pipeline(&ask, 2, INFO_BUDGET).await {
             Ok(replies) => Ok(ServerInfo::parse(&texts(replies))),
             Err(StoreError::Failed(refusal)) => {
                 tracing::debug!(refusal, "Valkey does not tell about itself");
@@ -134,18 +157,41 @@ impl ValkeyHandle {
         &self.0.stats
     }
 
-    /// For records that are read or written in one packet or a few.
-    pub(super) fn entries(&self) -> &Link {
-        &self.0.entries
+    /// The connections to the server that keeps this key.
+    pub(super) fn server(&self, key: &str) -> Result<Arc<Server>, StoreError> {
+        self.0.servers.of(key)
     }
 
-    /// For the others.
-    pub(super) fn bulk(&self) -> &Link {
-        &self.0.bulk
+    /// What the clock of the server behind `link` shows at `now`, in milliseconds; in a cluster, the
+    /// clock that is furthest behind, since a key may move while it is written. Never later than it
+    /// really is there.
+    pub(super) fn server_time(&self, link: &Link, now: Timestamp) -> u64 {
+        match &self.0.servers {
+            Servers::One(_) => link.server_time(now),
+            Servers::Cluster(_) => {
+                let servers = self.0.servers.all();
+                let links = servers.iter().flat_map(|s| [&s.entries, &s.bulk, &s.control]);
+                let times = links.filter(|link| link.is_up()).map(|link| link.server_time(now));
+                times.fold(link.server_time(now), u64::min)
+            }
+        }
     }
+}
 
-    pub(super) fn control(&self) -> &Link {
-        &self.0.control
+/// The supervised connection to the primary that keeps the ledger.
+enum Home {
+    /// The server that keeps everything else as well.
+    Shared(Arc<Server>),
+    /// In a cluster, where the ledger may move at any time.
+    Own(Link),
+}
+
+impl Home {
+    fn link(&self) -> &Link {
+        match self {
+            Self::Shared(server) => &server.control,
+            Self::Own(link) => link,
+        }
     }
 }
 
@@ -165,13 +211,13 @@ fn texts(replies: Vec<Value>) -> String {
 }
 
 /// Says once per connection if the server is set up to hurt. Ends when the handle is gone.
-async fn warn_of_policy(client: Client, mut state: watch::Receiver<LinkState>) {
+async fn warn_of_policy(endpoint: Endpoint, mut state: watch::Receiver<LinkState>) {
+    let purpose = Purpose { name: "policy", queue: 1, patience: Some(INFO_BUDGET) };
     while state.wait_for(|state| matches!(state, LinkState::Up(_))).await.is_ok() {
         let mut ask = redis::cmd("INFO");
         ask.arg("memory");
-        let settings = connection::settings(Some(INFO_BUDGET));
-        if let Ok(mut own) = client.get_multiplexed_async_connection_with_config(&settings).await
-            && let Ok(text) = ask.query_async::<String>(&mut own).await
+        if let Ok(mut own) = endpoint.open(&Target::Primary, purpose).await
+            && let Ok(text) = ask.query_async::<String>(&mut *own).await
             && let Some(warning) = ServerInfo::parse(&text).warning()
         {
             tracing::warn!("{warning}");

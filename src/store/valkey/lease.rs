@@ -48,7 +48,11 @@ impl Leases {
         };
         let mut set = redis::cmd("SET");
         set.arg(&*claim.name).arg(text(&token)).arg(&["NX", "GET", "PX"]).arg(millis(ttl));
-        let reply = self.counted(self.valkey.control().command(&set, self.valkey.budget())).await;
+        let call = async {
+            let server = self.valkey.server(&claim.name)?;
+            server.control.command(&set, self.valkey.budget()).await
+        };
+        let reply = self.counted(call).await;
         if reply != Err(StoreError::Timeout) {
             claim.token = None;
         }
@@ -63,9 +67,8 @@ impl Leases {
     ) -> Result<bool, StoreError> {
         let name = names::lease(self.valkey.prefix(), &key.digest);
         let (token, ttl) = (text(token), millis(ttl).to_string());
-        let (keys, args) = ([&*name], [token.as_bytes(), ttl.as_bytes()]);
-        let (link, budget) = (self.valkey.control(), self.valkey.budget());
-        let reply = self.counted(link.script(&RENEW_SCRIPT, &keys, &args, budget)).await?;
+        let args = [token.as_bytes(), ttl.as_bytes()];
+        let reply = self.script(&RENEW_SCRIPT, &name, &args).await?;
         Ok(reply == Value::Int(1))
     }
 
@@ -89,8 +92,21 @@ impl Leases {
         let time_text = millis(time).to_string();
         let all = [token.as_bytes(), marker.as_bytes(), time_text.as_bytes()];
         let args = if time.is_zero() { &all[..1] } else { &all[..] };
-        let (link, budget) = (self.valkey.control(), self.valkey.budget());
-        self.counted(link.script(&RELEASE_SCRIPT, &[name], args, budget)).await.map(|_| ())
+        self.script(&RELEASE_SCRIPT, name, args).await.map(|_| ())
+    }
+
+    /// A script about the lease of this name.
+    async fn script(
+        &self,
+        script: &Script,
+        name: &str,
+        args: &[&[u8]],
+    ) -> Result<Value, StoreError> {
+        let call = async {
+            let server = self.valkey.server(name)?;
+            server.control.script(script, &[name], args, self.valkey.budget()).await
+        };
+        self.counted(call).await
     }
 
     async fn counted(

@@ -11,6 +11,7 @@
 //! |---|---|---|
 //! | tail | its own, mostly blocked in XREAD | reads the stream from where it stopped, looks once a second whether it is still the same one, renews the lease |
 //! | append | its own | announces and appends what is due; what failed goes first when Valkey is back, and the lease is not renewed before |
+//! | head | its own, when strict routes want it | asks where the stream ends |
 //!
 //! A *life* of the stream is the epoch of the server (`run_id:master_replid`) and the fence that
 //! opened it. The scripts that write to the stream (`look.lua`, `append.lua`) see to it that every
@@ -22,11 +23,13 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Secret;
-use crate::store::ledger::{BadUrl, Settings, Shared};
+use crate::config::Valkey;
+use crate::store::OpenError;
+use crate::store::ledger::{Settings, Shared};
 
 mod append;
 mod connection;
+mod head;
 mod reply;
 mod tail;
 
@@ -61,14 +64,14 @@ impl Keys {
     }
 }
 
-/// Starts the two tasks; they end when `stop` is cancelled.
+/// Starts the tasks; they end when `stop` is cancelled.
 pub(in crate::store) fn spawn(
     shared: Arc<Shared>,
-    url: &Secret,
+    valkey: &Valkey,
     settings: Settings,
     stop: &CancellationToken,
-) -> Result<(), BadUrl> {
-    let link = Link::new(url, settings.budget)?;
+) -> Result<(), OpenError> {
+    let link = Link::new(valkey, settings.budget)?;
     let keys = Keys::new(&settings.prefix);
     let append = append::Append::new(
         Arc::clone(&shared),
@@ -77,6 +80,7 @@ pub(in crate::store) fn spawn(
         settings.clone(),
         stop.clone(),
     );
+    head::spawn(Arc::clone(&shared), link.clone(), keys.clone(), stop.clone());
     let tail = tail::Tail::new(shared, link, keys, settings);
     tokio::spawn(append.run());
     let stop = stop.clone();

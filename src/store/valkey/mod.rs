@@ -30,16 +30,22 @@ use crate::key::Key;
 
 mod breaker;
 mod connection;
+mod dial;
+mod door;
+mod endpoint;
 mod handle;
 mod info;
 mod lease;
 pub mod ledger;
+mod locate;
 mod names;
 mod patience;
 mod scripts;
+mod servers;
 
 pub use breaker::Breaker;
 pub use connection::LinkState;
+pub use door::Connection;
 pub use handle::ValkeyHandle;
 pub use info::ServerInfo;
 pub use lease::Leases;
@@ -95,9 +101,10 @@ impl ValkeyStore {
     async fn read(&self, name: &str) -> Result<Option<(Bytes, Duration)>, StoreError> {
         let started = Instant::now();
         let budget = self.valkey.budget();
+        let server = self.valkey.server(name)?;
         let mut ask = Pipeline::with_capacity(2);
         ask.cmd("GETRANGE").arg(name).arg(0).arg(SMALL - 1).cmd("PTTL").arg(name);
-        let start = found(self.valkey.entries().pipeline(&ask, 2, budget).await?)?;
+        let start = found(server.entries.pipeline(&ask, 2, budget).await?)?;
         let Some((bytes, _)) = &start else { return Ok(None) };
         let whole = match codec::length_of(bytes) {
             Some(length) if bytes.len() == SMALL => length as usize,
@@ -107,7 +114,7 @@ impl ValkeyStore {
         let left = (budget + allowance(whole)).saturating_sub(started.elapsed());
         let mut ask = Pipeline::with_capacity(2);
         ask.cmd("GET").arg(name).cmd("PTTL").arg(name);
-        found(self.valkey.bulk().pipeline(&ask, 2, left).await?)
+        found(server.bulk.pipeline(&ask, 2, left).await?)
     }
 
     async fn set(&self, key: &Key, record: &Record) -> Result<(), StoreError> {
@@ -115,13 +122,15 @@ impl ValkeyStore {
         let encoded = codec::encode(record, now);
         let encoded = encoded.map_err(|error| StoreError::Failed(error.to_string()))?;
         let Some(Encoded { bytes, lifetime }) = encoded else { return Ok(()) };
+        let name = names::record(self.valkey.prefix(), key);
+        let server = self.valkey.server(&name)?;
         let (link, budget) = match bytes.len() {
-            ..=SMALL => (self.valkey.entries(), self.valkey.budget()),
-            large => (self.valkey.bulk(), self.valkey.budget() + allowance(large)),
+            ..=SMALL => (&server.entries, self.valkey.budget()),
+            large => (&server.bulk, self.valkey.budget() + allowance(large)),
         };
-        let end = link.server_time(now).saturating_add(millis(lifetime));
+        let end = self.valkey.server_time(link, now).saturating_add(millis(lifetime));
         let mut set = redis::cmd("SET");
-        set.arg(names::record(self.valkey.prefix(), key)).arg(&bytes).arg("PXAT").arg(end);
+        set.arg(name).arg(&bytes).arg("PXAT").arg(end);
         link.command(&set, budget).await?;
         self.valkey.stats().bytes_written.add(bytes.len() as u64);
         Ok(())
@@ -130,7 +139,7 @@ impl ValkeyStore {
     async fn unlink(&self, name: &str, budget: Duration) -> Result<(), StoreError> {
         let mut unlink = redis::cmd("UNLINK");
         unlink.arg(name);
-        self.valkey.entries().command(&unlink, budget).await.map(|_| ())
+        self.valkey.server(name)?.entries.command(&unlink, budget).await.map(|_| ())
     }
 }
 

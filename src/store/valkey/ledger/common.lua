@@ -1,4 +1,4 @@
--- In front of the scripts that append.
+-- In front of the scripts that know what a life of the stream is.
 
 -- The server's clock, in milliseconds.
 local function clock()
@@ -37,6 +37,11 @@ local function epoch()
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or '-'
   local replication = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') or '-'
   return run .. ':' .. replication
+end
+
+-- Does this server take writes from anybody but the one that it follows?
+local function is_primary()
+  return string.match(redis.call('INFO', 'replication'), 'role:(%w+)') == 'master'
 end
 
 -- Opens an epoch. The fence stands `lead` milliseconds ahead of the clock, so that it is above what

@@ -6,65 +6,26 @@
 --   the stream is missing, or nobody has opened it,
 --   the server is not the one that it was opened on,
 --   it ends before what this process has read (it was rolled back),
---   it is another one than this process knew, and its fence is not above all this process knows
---   (clocks differ), or
---   it begins with anything but a fence although nothing was trimmed (it was lost, and somebody
+--   it is another one than this process knew, and its fence is not above all this process knew
+--   before it (clocks differ), or
+--   the fence that opened it is not in it although nothing was trimmed (it was lost, and somebody
 --   appended to it by hand).
 --
 -- KEYS  the stream, the namespaces, the instances, the intents
 -- ARGV  life that this process knows or '', its applied position, the next one, lead of a fence
---       (ms), most entries, instance, silence after which an instance is forgotten (ms)
+--       (ms), most entries, instance, silence after which an instance is forgotten (ms),
+--       the life whose fence it has read, and found above all it knew, or ''
 -- Returns the life, the last ID of the stream, whether entries are missing from it (1 or 0), the
 -- first ID in it or '', the highest ID deleted by hand or '', and for each instance: its name,
 -- its applied position, its silence (ms).
 
 local stream, namespaces, instances, intents = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local known, applied, least, lead, longest, instance, patience = unpack(ARGV)
+local known, applied, least, lead, longest, instance, patience, crossed = unpack(ARGV)
 
--- XINFO as a table; nil if there is no stream.
-local function look()
-  local info = redis.pcall('XINFO', 'STREAM', stream)
-  if info.err then
-    return nil
-  end
-  local seen = {}
-  for at = 1, #info, 2 do
-    seen[info[at]] = info[at + 1]
-  end
-  return seen
-end
-
--- Servers before version 7 do not count: then some may be missing.
-local function incomplete(seen)
-  return not seen['entries-added'] or seen['entries-added'] > seen['length']
-    or seen['max-deleted-entry-id'] ~= '0-0'
-end
-
-local function begins_with_fence(seen)
-  local fields = seen['first-entry'] and seen['first-entry'][2] or {}
-  for at = 1, #fields, 2 do
-    if fields[at] == 'k' and fields[at + 1] == 'fence' then
-      return true
-    end
-  end
-  return false
-end
-
-local function fence_is_due(seen, life)
-  if not seen or not life then
-    return true
-  end
-  local opened, at = string.match(life, '^(%S+) (%d+%-%d+)$')
-  return opened ~= epoch()
-    or before(seen['last-generated-id'], applied)
-    or (known ~= '' and life ~= known and not before(applied, at))
-    or (not incomplete(seen) and not begins_with_fence(seen))
-end
-
-local seen, life = look(), redis.call('HGET', namespaces, '')
-if fence_is_due(seen, life) then
+local seen, life = sight(stream), redis.call('HGET', namespaces, '')
+if fence_is_due(stream, seen, life, applied, known, crossed) then
   life = fence(stream, namespaces, least, tonumber(lead), longest, instance)
-  seen = look()
+  seen = sight(stream)
 end
 
 -- At most this many at once: the next look comes soon.
@@ -115,7 +76,7 @@ for _, intent in ipairs(due) do
   redis.call('ZREM', intents, intent)
 end
 if #due > 0 then
-  seen = look()
+  seen = sight(stream)
 end
 
 redis.call('HSET', instances, instance, applied .. ' ' .. string.format('%.0f', now))

@@ -19,7 +19,8 @@ use crate::clock;
 use crate::ledger::Reading;
 use crate::store::ledger::{Settings, Shared};
 
-const LOOK: &str = concat!(include_str!("common.lua"), include_str!("look.lua"));
+const LOOK: &str =
+    concat!(include_str!("common.lua"), include_str!("sight.lua"), include_str!("look.lua"));
 
 /// How often to look whether it is still the same stream.
 const EVERY: Duration = Duration::from_secs(1);
@@ -56,7 +57,7 @@ impl Tail {
             if self.pause == FIRST_PAUSE {
                 tracing::warn!(%trouble, "lost the ledger; what it vouched for is suspect soon");
             } else {
-                tokio::time::sleep(self.pause).await;
+                self.link.rest(self.pause).await;
             }
             self.pause = longer(self.pause);
         }
@@ -84,14 +85,17 @@ impl Tail {
     }
 
     async fn look(&mut self, wire: &mut Wire, script: &str) -> Result<(), Trouble> {
-        let applied = self.shared.read().applied().shared();
+        let (applied, crossed) = {
+            let ledger = self.shared.read();
+            (ledger.applied().shared(), ledger.crossed().to_owned())
+        };
         let mut call = redis::cmd("EVALSHA");
         call.arg(script).arg(4);
         call.arg(&self.keys.stream).arg(&self.keys.namespaces).arg(&self.keys.instances);
         call.arg(&self.keys.intents);
         call.arg(self.reading.life()).arg(applied.to_string()).arg(applied.next().to_string());
         call.arg(millis(LEAD)).arg(self.settings.records).arg(self.shared.instance());
-        call.arg(millis(PATIENCE));
+        call.arg(millis(PATIENCE)).arg(crossed);
         let reply: Value = wire.ask(&call, self.link.budget).await?;
         let look = Look::read(&reply)?;
         self.shared.peers.store(Arc::new(look.peers));
