@@ -16,6 +16,10 @@ use crate::world::{Door, SEATS, Unanswered, World, lock};
 /// Longer than anything that is answered takes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Half of the readers ask this much at once. What they are promised is counted from then on, so the
+/// later of these answers are held to a little less.
+const AT_ONCE: usize = 8;
+
 /// How many there are of whom.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
@@ -45,6 +49,7 @@ pub(crate) fn start(world: &Arc<World>, load: Load, seed: u64) -> JoinSet<Vec<Se
             seat: number as usize % SEATS,
             wire: Wire::default(),
             dice: Dice::of(seed, 1000 + number),
+            at_once: if number < load.readers * SEATS as u64 / 2 { 1 } else { AT_ONCE },
             reads: Vec::new(),
         };
         clients.spawn(reader.run());
@@ -66,15 +71,15 @@ struct Reader {
     seat: usize,
     wire: Wire,
     dice: Dice,
+    at_once: usize,
     reads: Vec<Read>,
 }
 
 impl Reader {
     async fn run(mut self) -> Vec<Seen> {
         while !self.world.is_over() {
-            let key = popular(&mut self.dice);
             match self.world.door(self.seat) {
-                Some(door) => self.read(door, key).await,
+                Some(door) => self.read(door).await,
                 None => tokio::time::sleep(Duration::from_millis(10)).await,
             }
         }
@@ -82,7 +87,21 @@ impl Reader {
         Vec::new()
     }
 
-    async fn read(&mut self, door: Door, key: Key) {
+    /// As many GETs as it asks at a time.
+    async fn read(&mut self, door: Door) {
+        let questions: Vec<_> = (0..self.at_once).map(|_| self.question()).collect();
+        let before = self.reads.len();
+        ask(&self.world, &mut self.wire, door, &questions, &mut self.reads).await;
+        if self.reads.len() == before {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        if self.reads.len() >= 10_000 {
+            lock(&self.world.book.reads).append(&mut self.reads);
+        }
+    }
+
+    fn question(&mut self) -> Question {
+        let key = popular(&mut self.dice);
         let (shown, position) = self.world.position(key);
         // Now and then it says what it has seen.
         let shown = if self.dice.once_in_thousand(30) { shown } else { 0 };
@@ -93,37 +112,41 @@ impl Reader {
         if shown > 0 {
             fields.push_str(&format!("larder-min-position: {position}\r\n"));
         }
-        let request = get(&path_of(key, self.dice.index(2)), &fields);
-        match read(&self.world, &mut self.wire, door, key, shown, &request).await {
-            Some(read) => self.reads.push(read),
-            None => tokio::time::sleep(Duration::from_millis(2)).await,
-        }
-        if self.reads.len() >= 10_000 {
-            lock(&self.world.book.reads).append(&mut self.reads);
-        }
+        Question { key, shown, text: get(&path_of(key, self.dice.index(2)), &fields) }
     }
 }
 
-/// One GET; nothing if it was not answered with a version.
-async fn read(
+/// A GET to be sent.
+struct Question {
+    key: Key,
+    shown: Version,
+    text: String,
+}
+
+/// Sends them all, and notes what was answered with a version.
+async fn ask(
     world: &World,
     wire: &mut Wire,
     door: Door,
-    key: Key,
-    shown: Version,
-    request: &str,
-) -> Option<Read> {
+    questions: &[Question],
+    reads: &mut Vec<Read>,
+) {
+    let text: String = questions.iter().map(|question| &*question.text).collect();
     let invoked = world.now();
-    let answer = wire.ask(door.port, request, PATIENCE).await;
-    let returned = world.now();
-    let version = answer.as_ref().ok().and_then(|answer| version(answer, key));
-    let (Ok(answer), Some(version)) = (answer, version) else {
-        world.book.failed.fetch_add(1, Ordering::Relaxed);
-        return None;
+    let mut waiting = questions.iter();
+    let mut good = 0;
+    let take = |answer: Answer| {
+        let Some(Question { key, shown, .. }) = waiting.next() else { return };
+        let Some(version) = version(&answer, *key) else { return };
+        good += 1;
+        let hit = answer.field("cache-status").contains("; hit");
+        let returned = world.now();
+        let (key, shown, process) = (*key, *shown, door.process);
+        reads.push(Read { invoked, returned, version, shown, key, process, hit });
     };
-    world.book.answered.fetch_add(1, Ordering::Relaxed);
-    let hit = answer.field("cache-status").contains("; hit");
-    Some(Read { invoked, returned, version, shown, key, process: door.process, hit })
+    // What failed was not answered, and is counted as that.
+    let _ = wire.ask_all(door.port, &text, questions.len(), PATIENCE, take).await;
+    world.book.failed.fetch_add(questions.len() as u64 - good, Ordering::Relaxed);
 }
 
 /// What an answer shows of a key.
@@ -261,10 +284,11 @@ impl Writer {
 
     async fn look(&mut self, seat: usize, key: Key) -> Option<Read> {
         let door = self.world.door(seat)?;
-        let request = get(&path_of(key, 0), "");
-        let read = read(&self.world, &mut self.wires[seat], door, key, 0, &request).await?;
-        lock(&self.world.book.reads).push(read);
-        Some(read)
+        let question = Question { key, shown: 0, text: get(&path_of(key, 0), "") };
+        let mut reads = Vec::new();
+        ask(&self.world, &mut self.wires[seat], door, &[question], &mut reads).await;
+        lock(&self.world.book.reads).extend(&reads);
+        reads.first().copied()
     }
 
     async fn until_seen(&mut self, seat: usize, ack: Ack) -> Option<Seen> {

@@ -81,8 +81,10 @@ const SEAT: &[Kind] = &[
 ];
 
 /// The same where Sentinel sees to the servers.
-const WATCHED: &[Kind] =
-    &[PrimaryKilled, PrimaryFrozen, PrimaryReplaced, Flushed, LedgerEvicted, ClientsKilled];
+const WATCHED: &[Kind] = &[PrimaryKilled, PrimaryFrozen, PrimaryReplaced];
+
+/// About how long Sentinel takes until all is well again.
+const FAILOVER: Duration = Duration::from_secs(6);
 
 /// What happens to a process there: its way leads through nobody.
 const WATCHED_SEAT: &[Kind] = &[ProcessKilled, ProcessFrozen, ClockOff];
@@ -160,7 +162,8 @@ fn lane(
             hold: dice.millis(holds.0, holds.1),
             way: dice.below(u64::MAX),
         };
-        at += step.pause + step.hold;
+        let sentinel = if WATCHED.contains(&step.kind) { FAILOVER } else { Duration::ZERO };
+        at += step.pause + step.hold + sentinel;
         if at > time {
             return steps;
         }

@@ -29,7 +29,7 @@ pub(crate) struct Kind {
 }
 
 /// Is `consistency = "strict"` obeyed?
-const STRICT: Promise = Promise::Bounded;
+const STRICT: Promise = Promise::Strict;
 
 /// How long entries of `lifetime` live at most, how long their origin takes at most to answer, and
 /// what a busy machine adds.

@@ -45,6 +45,20 @@ impl Wire {
         request: &str,
         limit: Duration,
     ) -> Result<Answer> {
+        let mut only = None;
+        self.ask_all(port, request, 1, limit, |answer| only = Some(answer)).await?;
+        only.ok_or_else(|| ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Asks so many questions at once; `take` gets the answers as they come.
+    pub(crate) async fn ask_all(
+        &mut self,
+        port: u16,
+        requests: &str,
+        count: usize,
+        limit: Duration,
+        mut take: impl FnMut(Answer),
+    ) -> Result<()> {
         let open = self.open.take().filter(|(to, _)| *to == port);
         self.buffer.clear();
         let exchange = async {
@@ -53,19 +67,23 @@ impl Wire {
                 None => TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?,
             };
             let _ = stream.set_nodelay(true);
-            stream.write_all(request.as_bytes()).await?;
-            let answer = read(&mut stream, &mut self.buffer).await?;
-            Ok::<_, Error>((stream, answer))
+            stream.write_all(requests.as_bytes()).await?;
+            let mut closes = false;
+            for _ in 0..count {
+                let answer = read(&mut stream, &mut self.buffer).await?;
+                closes |= answer.field("connection").eq_ignore_ascii_case("close");
+                take(answer);
+            }
+            Ok::<_, Error>(Some(stream).filter(|_| !closes))
         };
-        let (stream, answer) =
+        let stream =
             tokio::time::timeout(limit, exchange).await.map_err(|_| ErrorKind::TimedOut)??;
-        if !answer.field("connection").eq_ignore_ascii_case("close") {
-            self.open = Some((port, stream));
-        }
-        Ok(answer)
+        self.open = stream.map(|stream| (port, stream));
+        Ok(())
     }
 }
 
+/// One answer; what comes after it stays in the buffer.
 async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<Answer> {
     let end = loop {
         if let Some(end) = buffer.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -76,16 +94,17 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<Answer> {
     let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
     let mut answer = Answer { status: status.unwrap_or(0), head, content: String::new() };
-    let length = match answer.field("content-length").parse() {
+    let length: usize = match answer.field("content-length").parse() {
         Ok(length) => length,
         Err(_) if answer.status == 204 || answer.status == 304 => 0,
         Err(_) => return Err(Error::new(ErrorKind::InvalidData, "content of unknown length")),
     };
-    let start: usize = end + 4;
+    let start = end + 4;
     while buffer.len() < start + length {
         more(stream, buffer).await?;
     }
     answer.content = String::from_utf8_lossy(&buffer[start..start + length]).into_owned();
+    buffer.drain(..start + length);
     Ok(answer)
 }
 

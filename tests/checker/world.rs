@@ -70,7 +70,6 @@ pub(crate) struct Book {
     positions: Mutex<Vec<(Version, Arc<str>)>>,
     /// Requests that were not answered as they should.
     pub(crate) failed: AtomicU64,
-    pub(crate) answered: AtomicU64,
 }
 
 /// A write of which nobody was told how it ended.
