@@ -101,8 +101,13 @@ fn check(check: &cli::Check) -> ExitCode {
             for warning in warnings {
                 print::error(&format!("warning: {warning}"));
             }
-            let routes = config.routes.len();
-            print::out(&format!("{}: valid, {routes} routes", check.file.display()));
+            let (routes, bridges) = (config.routes.len(), config.bridges.len());
+            let bridges = match bridges {
+                0 => String::new(),
+                1 => ", 1 bridge".to_owned(),
+                more => format!(", {more} bridges"),
+            };
+            print::out(&format!("{}: valid, {routes} routes{bridges}", check.file.display()));
             ExitCode::SUCCESS
         }
         Err(error) => unreadable(&error),

@@ -7,9 +7,13 @@
 //! | `parts.rs` | do processes put together what each has of a whole? |
 //! | `represent.rs` | does every process see what the answer to a write put into the store, and when it goes? |
 //! | `race.rs` | can a slow GET through one process bring back what a write through another replaced? |
+//! | `bridge.rs` | does every process obey what is published on a channel, and what if it could not be heard? |
+//! | `events.rs` | does every process obey what backends append themselves, by the very commands of `docs/events.md`? |
 //! | `purge.rs` | does every process see what was purged through another? |
 //! | `strict.rs` | does a strict route ever show what came before an acknowledged write? |
+//! | `spread.rs` | does a spread purge reach every entry in its time, and the origin bit by bit? |
 //! | `intent.rs` | what if the process dies that carries out a write? |
+//! | `durability.rs` | does a replica have it before the write is answered, and is it told if not? |
 //! | `lease.rs` | what if the process that fetches for all dies? |
 //! | `fence.rs` | what if Valkey comes back with less than it had? |
 //! | `outage.rs` | what if Valkey is absent, killed, frozen, flushed or damaged? |
@@ -18,12 +22,17 @@
 
 #[expect(dead_code, reason = "what only other groups need")]
 mod support;
-#[expect(dead_code, reason = "what only other groups need")]
 #[path = "support/valkey.rs"]
 mod valkey;
 
+#[path = "fleet/bridge.rs"]
+mod bridge;
 #[path = "fleet/collapse.rs"]
 mod collapse;
+#[path = "fleet/durability.rs"]
+mod durability;
+#[path = "fleet/events.rs"]
+mod events;
 #[path = "fleet/fence.rs"]
 mod fence;
 #[path = "fleet/intent.rs"]
@@ -40,6 +49,8 @@ mod purge;
 mod race;
 #[path = "fleet/represent.rs"]
 mod represent;
+#[path = "fleet/spread.rs"]
+mod spread;
 #[path = "fleet/strict.rs"]
 mod strict;
 #[path = "fleet/write.rs"]

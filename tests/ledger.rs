@@ -90,6 +90,11 @@ const INSTANCES: &str = "larder:{l}:instances";
 const LEASE: Duration = Duration::from_millis(1500);
 
 fn open(port: u16) -> LedgerHandle {
+    open_with(port, None)
+}
+
+/// One that asks a replica to have everything in so much time.
+fn open_with(port: u16, replicas: Option<Duration>) -> LedgerHandle {
     let settings = Settings {
         prefix: "larder".into(),
         budget: Duration::from_millis(400),
@@ -97,6 +102,7 @@ fn open(port: u16) -> LedgerHandle {
         names: 200_000,
         retention: Duration::from_secs(3600),
         records: 200_000,
+        replicas,
     };
     let valkey = format!("valkey://127.0.0.1:{port}").parse().expect("a good URL");
     LedgerHandle::valkey(&valkey, settings).expect("no files are needed")
@@ -528,6 +534,106 @@ async fn what_was_trimmed_unread_is_doubted() {
     assert_eq!(judge(&b, entry), Standing::Suspect(Doubt::Forgotten));
     assert_eq!(b.version("catalog"), last, "versions outlive the stream's records");
     assert_eq!(judge(&a, last), Standing::Good, "it was read here before it was trimmed");
+}
+
+const NAMESPACES: &str = "larder:{l}:namespaces";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_versions_than_one_answer_holds_are_read_at_the_start() {
+    let valkey = Valkey::start();
+    soon("reading", valkey.open().ready()).await;
+    let last = "9999999999999-7";
+    let script = "for n = 1, 20000 do redis.call('HSET', KEYS[1], 'n/' .. n, ARGV[1]) end";
+    valkey.cli(&["EVAL", script, "1", NAMESPACES, last]);
+    let a = valkey.open();
+    soon("reading", a.ready()).await;
+    let last: Position = last.parse().unwrap();
+    assert!((1..=20_000).all(|n| a.version(&format!("n/{n}/below")) == last));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_that_tell_nothing_any_more_are_dropped_and_bring_nothing_back() {
+    let valkey = Valkey::start();
+    let a = valkey.open();
+    soon("reading", a.ready()).await;
+    let young = write(&a, "namespace:young").await.position;
+    // Older than records are kept, and than everything in the stream.
+    let script = "for n = 1, 700 do redis.call('HSET', KEYS[1], 'old/' .. n, n .. '-0') end";
+    valkey.cli(&["EVAL", script, "1", NAMESPACES]);
+    let left = || valkey.cli(&["HLEN", NAMESPACES]);
+    until("what is old is gone", || left() == "2").await;
+    assert_eq!(valkey.cli(&["HGET", NAMESPACES, "young"]), young.to_string());
+    let life = valkey.cli(&["HGET", NAMESPACES, ""]);
+    assert!(life.contains(' '), "the life of the stream stays: {life}");
+    assert_eq!(a.version("young"), young);
+
+    // Old, but as long as the stream reaches further back it tells something.
+    let (kept, receipt) = ("1000000000000-0", write(&a, "tag:x").await);
+    valkey.cli(&["XTRIM", STREAM, "MAXLEN", "0"]);
+    valkey.cli(&["HSET", NAMESPACES, "kept", kept]);
+    let looks = || valkey.cli(&["HGET", "larder:{l}:instances", a.instance()]);
+    let before = looks();
+    until("it was looked at", || looks() != before).await;
+    let before = looks();
+    until("it was looked at again", || looks() != before).await;
+    assert_eq!(valkey.cli(&["HGET", NAMESPACES, "kept"]), kept, "an empty stream tells nothing");
+    write(&a, "tag:x").await;
+    until("it is dropped", || valkey.cli(&["HEXISTS", NAMESPACES, "kept"]) == "0").await;
+
+    // Whoever starts now has the keys of before the bump, and vouches for nothing under them.
+    let b = valkey.open();
+    soon("reading", b.ready()).await;
+    assert_eq!(b.version("old/7"), Position::ZERO);
+    for as_of in ["1-0", kept] {
+        assert!(matches!(judge(&b, as_of.parse().unwrap()), Standing::Suspect(_)), "{as_of}");
+    }
+    assert_eq!(judge(&b, receipt.position), Standing::Suspect(Doubt::Forgotten));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_replica_that_was_asked_for_nothing_is_durable_and_everything_counts() {
+    let valkey = Valkey::start();
+    let wait = Duration::from_millis(100);
+    let (a, b) = (open_with(valkey.port, Some(wait)), valkey.open());
+    soon("reading", async { (a.ready().await, b.ready().await) }).await;
+    let before = b.applied();
+    let span = Duration::from_secs(60);
+    let intending = a.intend(names("tag:product:7"), Cause::Abandoned, span).await;
+    assert!(!intending.is_taken(), "a route may refuse such a write");
+    let receipt = intending.invalidate(names("tag:product:7"), Cause::Write).await;
+    assert!(!receipt.owed && receipt.passed && !receipt.durable);
+    assert!(b.wait_for(receipt.position, PATIENCE).await);
+    assert_eq!(judge(&b, before), Standing::Invalidated);
+    assert_eq!(a.observe().unreplicated, 2);
+    assert!(write(&b, "tag:product:7").await.durable, "no replica was asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_of_records_appended_by_hand_outlive_them_too() {
+    let valkey = Valkey::start();
+    let a = valkey.open();
+    soon("reading", a.ready()).await;
+    let add = |fields: &[&str]| valkey.cli(&[&["XADD", STREAM, "*", "n"][..], fields].concat());
+    let old = add(&["namespace:catalog", "n", "namespace:search"]);
+    let last = add(&["namespace:catalog"]);
+    add(&["namespace:soft", "m", "soft"]);
+    assert!(a.wait_for(last.parse().unwrap(), PATIENCE).await);
+    let noted = |namespace| valkey.cli(&["HGET", "larder:{l}:namespaces", namespace]);
+    until("they are noted", || noted("search") == old && noted("catalog") == last).await;
+    assert_eq!(noted("soft"), "", "a soft one makes no version");
+    valkey.cli(&["XTRIM", STREAM, "MAXLEN", "0"]);
+    let b = valkey.open();
+    soon("reading", b.ready()).await;
+    for namespace in ["catalog", "search", "soft"] {
+        assert_eq!(a.version(namespace), b.version(namespace), "{namespace}");
+    }
+    assert_eq!(b.version("catalog").to_string(), last);
+    // What stands there is never gone below, whoever reads an old record again.
+    let newer = write(&b, "namespace:search").await.position.to_string();
+    add(&["tag:x"]);
+    let c = valkey.open();
+    soon("reading", c.ready()).await;
+    assert_eq!((noted("search"), c.version("search").to_string()), (newer.clone(), newer));
 }
 
 /// Prints how long a start takes with a full ledger. `cargo test --test ledger -- --nocapture`.

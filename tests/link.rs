@@ -41,7 +41,16 @@ struct World {
 impl World {
     /// This many processes that hear the ledger.
     async fn over(store: &str, size: usize) -> Self {
-        let world = Self::started(store, size).await;
+        Self::ready(store, size, KEEPS).await
+    }
+
+    /// The same with strict routes.
+    async fn strict(store: &str, size: usize) -> Self {
+        Self::ready(store, size, &format!("{KEEPS}\nconsistency = \"strict\"")).await
+    }
+
+    async fn ready(store: &str, size: usize, route: &str) -> Self {
+        let world = Self::started(store, size, route).await;
         for larder in &world.larders {
             eventually("the ledger is heard", async || heard(larder).await).await;
         }
@@ -50,10 +59,10 @@ impl World {
 
     /// One process, whether or not it hears anything.
     async fn unheard(store: &str) -> Self {
-        Self::started(store, 1).await
+        Self::started(store, 1, KEEPS).await
     }
 
-    async fn started(store: &str, size: usize) -> Self {
+    async fn started(store: &str, size: usize, route: &str) -> Self {
         let origin = Origin::start();
         let current = Resource::new("0");
         let written = current.clone();
@@ -64,7 +73,7 @@ impl World {
         });
         // A machine that is busy with other tests must not look like a Valkey that is away.
         let patient = format!("{store}\ntimeout = \"1s\"");
-        let setup = Setup::before(&origin.url()).store(&patient).route("/{*rest}", KEEPS);
+        let setup = Setup::before(&origin.url()).store(&patient).route("/{*rest}", route);
         let mut larders = Vec::new();
         for _ in 0..size {
             larders.push(setup.start().await);

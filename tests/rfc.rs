@@ -180,6 +180,7 @@ fn entry(route: &Route, status: u16, lines: Lines<'_>) -> Entry {
         as_of: Position::ZERO,
         vouched: NOW,
         fill_time: Duration::ZERO,
+        judged: larder::store::Judged::default(),
     }
 }
 

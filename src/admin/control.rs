@@ -16,7 +16,7 @@ pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// An answer, or why there is none.
 pub type Answer<'a, T> = Later<'a, Result<T, Problem>>;
 
-/// What can be asked of a running cache. The futures end within a minute, or are dropped then.
+/// What can be asked of a running cache. The futures end soon after a minute at the latest, or are dropped then.
 pub trait Control: Send + Sync + 'static {
     /// Invalidates what the content of `POST /purge` says: one JSON object, not looked at yet.
     fn purge(&self, request: Value) -> Answer<'_, Receipt>;
@@ -84,6 +84,31 @@ pub struct Receipt {
     /// True if it is applied here and Valkey has not taken it yet: the others will be told when it
     /// is back. Answered 202.
     pub owed: bool,
+    /// The instances that are not known to have applied it, where all were waited for. Answered
+    /// 202 unless there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Vec<Missing>>,
+}
+
+/// An instance that a purge waited for in vain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Missing {
+    /// Which.
+    pub instance: String,
+    /// How far it was in the ledger.
+    pub applied: String,
+    /// For how long it has not been heard of, in milliseconds.
+    pub silent_ms: u64,
+    /// Silent for longer than it may vouch for what it has: until it has read the purge, it asks
+    /// the origin before it serves anything.
+    pub lapsed: bool,
+}
+
+impl Receipt {
+    /// Does everybody know of it who was to?
+    pub fn is_complete(&self) -> bool {
+        !self.owed && self.missing.as_ref().is_none_or(Vec::is_empty)
+    }
 }
 
 /// A request that nobody has sent: what if?

@@ -25,8 +25,9 @@ use axum::response::{IntoResponse, Response};
 use super::problem::Problem;
 use crate::config::Admin;
 
-/// Longest time for one request, its content included.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest time for one request, its content included: a purge may wait for the others for a
+/// minute.
+const PATIENCE: Duration = Duration::from_secs(65);
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 

@@ -5,7 +5,7 @@
 //! | `GET /livez` | 200: the process runs | no |
 //! | `GET /readyz` | 200 or 503: may it be sent requests? | no |
 //! | `GET /metrics` | OpenMetrics text | yes |
-//! | `POST /purge` | a receipt (200), or 202 while others have not been told yet | yes |
+//! | `POST /purge` | a receipt (200), or 202 while others do not know of it yet | yes |
 //! | `PURGE /any/path` | the same, for one URL on every host; `Larder-Purge: soft` or `hard` | yes |
 //! | `PURGE http://host/path` | the same, on this host | yes |
 //! | `GET /explain?method=&url=&header=` | what would be done with such a request, and why | yes |
@@ -44,7 +44,7 @@ use serde_json::Value;
 use crate::config::Admin;
 use crate::telemetry::OPENMETRICS;
 
-pub use control::{Answer, Control, Later, Mode, Part, Question, Readiness, Receipt};
+pub use control::{Answer, Control, Later, Missing, Mode, Part, Question, Readiness, Receipt};
 pub use listener::serve;
 pub use problem::Problem;
 
@@ -211,7 +211,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn receipt(receipt: &Receipt) -> Response {
-    let status = if receipt.owed { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let status = if receipt.is_complete() { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut response = json(status, receipt);
     if let Some(position) = receipt.position.as_deref().and_then(|p| HeaderValue::from_str(p).ok())
     {

@@ -34,7 +34,7 @@ impl Cache {
         }
         let position = (!self.owes).then(|| "17-0".to_owned());
         let (names, applied_by) = (vec![name.to_owned()], vec!["a".to_owned()]);
-        Ok(Receipt { position, names, applied_by, mode, owed: self.owes })
+        Ok(Receipt { position, names, applied_by, mode, owed: self.owes, missing: None })
     }
 }
 

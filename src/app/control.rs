@@ -1,24 +1,30 @@
 //! What the admin listener can ask for, answered by the rooms that know.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{Method, Uri};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
+use super::reach::Reach;
 use super::{Reload, Source};
-use crate::admin::{Answer, Control, Later, Mode, Part, Problem, Question, Readiness, Receipt};
+use crate::admin::{
+    Answer, Control, Later, Missing, Mode, Part, Problem, Question, Readiness, Receipt,
+};
 use crate::config::{Config, Limits, Route};
-use crate::key::purge::{Mode as PurgeMode, PurgeRequest, Wait};
+use crate::key::purge::{Mode as PurgeMode, PurgeRequest};
 use crate::key::query;
 use crate::layers::cache::{Means, explain};
 use crate::ledger::name::Name;
 use crate::ledger::{Cause, Mode as LedgerMode};
-use crate::store::Opened;
+use crate::store::bridge::{BridgeSnapshot, Bridges, Door};
+use crate::store::{Opened, ledger};
 use crate::telemetry::metrics::Metrics;
 
 /// Everything that the admin listener reaches.
@@ -32,6 +38,8 @@ pub struct Switchboard {
     opened: Opened,
     metrics: Arc<Metrics>,
     reload: Reload,
+    /// Made once there is something to make their names canonical.
+    bridges: OnceLock<Bridges>,
 }
 
 impl Switchboard {
@@ -53,6 +61,7 @@ impl Switchboard {
             opened,
             metrics,
             reload,
+            bridges: OnceLock::new(),
         }
     }
 
@@ -76,33 +85,70 @@ impl Switchboard {
         &self.metrics
     }
 
+    /// Begins to listen to what is configured.
+    pub(super) fn listen(self: &Arc<Self>) {
+        let bridges = self.bridges.get_or_init(|| {
+            let (ledger, valkey) = (self.means().ledger.clone(), self.started.store.valkey.clone());
+            Bridges::new(ledger, valkey, Arc::new(Entrance(Arc::downgrade(self))))
+        });
+        bridges.set(&self.config.load().bridges);
+    }
+
+    /// Listens no more; what was heard is on its way when this returns.
+    pub(super) async fn listen_no_more(&self, patience: Duration) {
+        if let Some(bridges) = self.bridges.get() {
+            bridges.stop(patience).await;
+        }
+    }
+
+    /// What was heard, by channel.
+    pub(super) fn listening(&self) -> Vec<BridgeSnapshot> {
+        self.bridges.get().map_or_else(Vec::new, Bridges::snapshot)
+    }
+
     async fn invalidate(
         &self,
         names: Vec<Name>,
-        mode: PurgeMode,
-        wait: Wait,
-    ) -> Result<Receipt, Problem> {
-        if wait == Wait::All {
-            return Err(Problem::bad_request(
-                "wait \"all\" is not supported yet: the receipt names the instance that was asked",
-            ));
-        }
+        mode: LedgerMode,
+        patience: Option<Duration>,
+    ) -> Receipt {
+        let deadline = patience.map(|patience| Instant::now() + patience);
         let names: Vec<Name> = names.into_iter().map(|name| self.at_our_door(name)).collect();
-        let (mode, told) = match mode {
-            PurgeMode::Hard => (LedgerMode::Hard, Mode::Hard),
-            PurgeMode::Soft => (LedgerMode::Soft, Mode::Soft),
+        let told = match mode {
+            LedgerMode::Hard => Mode::Hard,
+            LedgerMode::Soft | LedgerMode::Spread(_) => Mode::Soft,
         };
         self.metrics.purge(told == Mode::Soft);
         let means = self.means();
         let texts = names.iter().map(ToString::to_string).collect();
         let receipt = means.ledger.invalidate(names, mode, Cause::Purge).await;
-        Ok(Receipt {
+        let (applied_by, missing) = match deadline {
+            Some(deadline) => self.reached(&means, &receipt, deadline).await,
+            None => (vec![means.ledger.instance().to_owned()], Vec::new()),
+        };
+        Receipt {
             position: (!receipt.owed).then(|| receipt.position.to_string()),
             names: texts,
-            applied_by: vec![means.ledger.instance().to_string()],
+            applied_by,
             mode: told,
             owed: receipt.owed,
-        })
+            missing: deadline.map(|_| missing),
+        }
+    }
+
+    /// Who has applied it by then, and who has not. What is only owed reaches nobody: nobody is
+    /// waited for.
+    async fn reached(
+        &self,
+        means: &Means,
+        receipt: &ledger::Receipt,
+        deadline: Instant,
+    ) -> (Vec<String>, Vec<Missing>) {
+        let mut reach = Reach::new(receipt.position, means.ledger.instance());
+        if let Some(valkey) = self.opened.valkey.as_ref().filter(|_| !receipt.owed) {
+            reach.wait(valkey, deadline).await;
+        }
+        reach.end(&means.ledger.peers(), self.started.store.ledger_lease)
     }
 
     /// `//host/path?query` or `/path?query` with the query that its route makes canonical, and
@@ -184,10 +230,29 @@ impl Switchboard {
         let means = Arc::new(self.means().reconfigured(&config));
         (self.reload)(&config, Arc::clone(&means)).map_err(Problem::bad_request)?;
         self.means.store(means);
+        if let Some(bridges) = self.bridges.get() {
+            bridges.set(&config.bridges);
+        }
         let routes = config.routes.len();
         self.config.store(Arc::new(Config { listen: running.listen, ..config }));
         tracing::info!(routes, "configuration reloaded");
         Ok(json!({ "reloaded": true, "routes": routes, "needs_restart": fixed }))
+    }
+}
+
+/// What bridges know of us; they do not keep us alive.
+struct Entrance(Weak<Switchboard>);
+
+impl Door for Entrance {
+    fn canonical(&self, place: &str) -> Option<String> {
+        self.0.upgrade()?.canonical(place)
+    }
+
+    fn at_our_door(&self, name: Name) -> Name {
+        match self.0.upgrade() {
+            Some(switchboard) => switchboard.at_our_door(name),
+            None => name,
+        }
     }
 }
 
@@ -218,6 +283,15 @@ fn unchangeable(running: &Config, new: &Config) -> Vec<&'static str> {
     fixed
 }
 
+fn mode_of(request: &PurgeRequest) -> LedgerMode {
+    let spread = request.spread.map(|spread| u32::try_from(spread.as_millis()).unwrap_or(u32::MAX));
+    match (request.mode, spread) {
+        (PurgeMode::Hard, _) => LedgerMode::Hard,
+        (PurgeMode::Soft, None | Some(0)) => LedgerMode::Soft,
+        (PurgeMode::Soft, Some(millis)) => LedgerMode::Spread(millis),
+    }
+}
+
 /// `//host/path` into host and path.
 fn split_host(place: &str) -> (Option<&str>, &str) {
     match place.strip_prefix("//") {
@@ -242,16 +316,11 @@ impl Control for Switchboard {
         Box::pin(async move {
             let request: PurgeRequest =
                 serde_json::from_value(request).map_err(|e| Problem::bad_request(e.to_string()))?;
-            if request.spread.is_some() {
-                return Err(Problem::bad_request(
-                    "spread is not supported yet; origin.max_refreshes bounds what a soft purge \
-                     costs the origin",
-                ));
-            }
+            let patience = request.patience().map_err(|e| Problem::bad_request(e.to_string()))?;
             let names = request
                 .names(|place| self.canonical(place))
                 .map_err(|e| Problem::bad_request(e.to_string()))?;
-            self.invalidate(names, request.mode, request.wait).await
+            Ok(self.invalidate(names, mode_of(&request), patience).await)
         })
     }
 
@@ -265,7 +334,7 @@ impl Control for Switchboard {
             let names = request
                 .names(|place| self.canonical(place))
                 .map_err(|e| Problem::bad_request(e.to_string()))?;
-            self.invalidate(names, mode, Wait::Here).await
+            Ok(self.invalidate(names, mode_of(&request), None).await)
         })
     }
 
@@ -290,7 +359,10 @@ impl Control for Switchboard {
             Ok(json!({
                 "instance": means.ledger.instance().to_string(),
                 "version": env!("CARGO_PKG_VERSION"),
-                "ledger": { "applied": means.ledger.applied().to_string() },
+                "ledger": {
+                    "applied": means.ledger.applied().to_string(),
+                    "instances": means.ledger.peers().iter().map(peer).collect::<Vec<_>>(),
+                },
                 "fills_under_way": means.flights.len(),
                 "fill_bytes_held": means.fill_budget.held(),
                 "store": super::scrape::summary(&self.opened.meters.snapshot()),
@@ -335,8 +407,16 @@ impl Control for Switchboard {
     }
 }
 
+fn peer(peer: &ledger::Peer) -> Value {
+    json!({
+        "instance": &*peer.instance,
+        "applied": peer.applied.to_string(),
+        "silent_ms": u64::try_from(peer.silent.as_millis()).unwrap_or(u64::MAX),
+    })
+}
+
 fn route(route: &Route) -> Value {
-    let seconds = |d: Option<std::time::Duration>| d.map(|d| d.as_secs_f64());
+    let seconds = |d: Option<Duration>| d.map(|d| d.as_secs_f64());
     json!({
         "name": &*route.name,
         "path": &*route.path,

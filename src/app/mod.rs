@@ -5,10 +5,12 @@
 //! | the client listener closes | no new work |
 //! | requests in flight finish, up to `limits.drain_timeout` | nobody is cut off who can be served |
 //! | writes whose clients have left finish, and the ledger gets what it is owed | no invalidation is lost |
+//! | this process strikes itself off the instances | nothing is served any more: no purge need wait for it |
 //! | the admin listener closes | it answers `/livez` while the rest drains |
 //! | the access log is flushed | its last lines are about the drain |
 
 pub mod control;
+pub mod reach;
 pub mod scrape;
 
 use std::future::Future;
@@ -42,6 +44,9 @@ use control::Switchboard;
 
 /// How long writes whose clients have left, and what is owed to the ledger, may take at the end.
 const SETTLING: Duration = Duration::from_secs(5);
+
+/// How long it may take to tell the others that this process is gone.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// How long the access log may take to be written out at the end.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
@@ -180,6 +185,7 @@ impl App {
             reloader(&current, watch, stack),
         ));
         scrape::plug_in(&switchboard, log.as_ref());
+        switchboard.listen();
         let hangups = control::reload_on_hangup(&switchboard);
 
         let closing = CancellationToken::new();
@@ -195,9 +201,11 @@ impl App {
             told.drain();
         };
         let report = server::serve(listener, current, &config.limits, shutdown).await;
+        switchboard.listen_no_more(SETTLING).await;
         if !switchboard.means().settled(SETTLING).await {
             tracing::warn!("writes were cut off, or invalidations are still owed to the ledger");
         }
+        switchboard.means().ledger.leave(LEAVING).await;
         if let Some(hangups) = hangups {
             hangups.abort();
         }

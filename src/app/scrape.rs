@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 use super::control::Switchboard;
 use crate::ledger::Cause;
 use crate::semantics::time::Timestamp;
+use crate::store::bridge::BridgeSnapshot;
 use crate::store::ledger::LedgerHandle;
 use crate::store::stats::{LATENCY_BOUNDS, OperationSnapshot, Snapshot, TierSnapshot};
 use crate::store::valkey::{ServerInfo, ValkeyHandle};
@@ -27,6 +28,10 @@ pub(super) fn plug_in(switchboard: &Arc<Switchboard>, log: Option<&AccessLog>) {
     let ledger = switchboard.means().ledger.clone();
     let began = crate::clock::now();
     metrics.register(Box::new(move || of_ledger(&ledger, began)));
+    let bridges = Arc::downgrade(switchboard);
+    metrics.register(Box::new(move || {
+        bridges.upgrade().map_or_else(Vec::new, |switchboard| of_bridges(&switchboard.listening()))
+    }));
     if let Some(log) = log.cloned() {
         metrics.register(Box::new(move || vec![metrics::LOG_DROPPED.sample(&[], log.dropped())]));
     }
@@ -110,8 +115,10 @@ fn of_ledger(ledger: &LedgerHandle, began: Timestamp) -> Vec<Sample> {
         metrics::LEDGER_POSITION.sample(&[], seconds),
         metrics::LEDGER_SILENCE.sample(&[], silence.as_secs_f64()),
         metrics::LEDGER_OWED.sample(&[], seen.owed as u64),
+        metrics::LEDGER_UNREPLICATED.sample(&[], seen.unreplicated),
         metrics::LEDGER_INTENTS.sample(&[], seen.intents as u64),
         metrics::LEDGER_NAMES.sample(&[], seen.names as u64),
+        metrics::LEDGER_MALFORMED.sample(&[], seen.malformed),
         metrics::STRICT_QUESTIONS.sample(&[], ledger.questions()),
     ];
     for (cause, count) in Cause::ALL.into_iter().zip(seen.invalidations) {
@@ -120,6 +127,21 @@ fn of_ledger(ledger: &LedgerHandle, began: Timestamp) -> Vec<Sample> {
         } else {
             metrics::INVALIDATIONS.sample(&[cause.as_str()], count)
         });
+    }
+    samples
+}
+
+fn of_bridges(seen: &[BridgeSnapshot]) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for bridge in seen {
+        let channel = [&*bridge.channel];
+        samples.extend([
+            metrics::BRIDGE_MESSAGES.sample(&channel, bridge.messages),
+            metrics::BRIDGE_NAMES.sample(&channel, bridge.names),
+            metrics::BRIDGE_MALFORMED.sample(&channel, bridge.malformed),
+            metrics::BRIDGE_GAPS.sample(&channel, bridge.gaps),
+            metrics::BRIDGE_CONNECTED.sample(&channel, bridge.connected),
+        ]);
     }
     samples
 }

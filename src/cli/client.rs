@@ -17,8 +17,8 @@ use super::{Admin, Ask, Explain, FAILED, Purge, Target, USAGE, print};
 /// Longest answer that is read.
 const MAX_ANSWER: usize = 64 << 20;
 
-/// The admin API answers within a minute, waiting for others included.
-const PATIENCE: Duration = Duration::from_secs(65);
+/// The admin API answers soon after a minute, waiting for others included.
+const PATIENCE: Duration = Duration::from_secs(70);
 
 /// Who asks about readiness wants to know it now.
 const SHORT_PATIENCE: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ pub async fn ask(command: &Ask) -> ExitCode {
             } else {
                 print::error(&complaint(&answer));
             }
-            ExitCode::from(if ok { 0 } else { FAILED })
+            ExitCode::from(if ok && !is_short_of(command, &answer) { 0 } else { FAILED })
         }
         Err(failure) => {
             print::error(&failure.text);
@@ -105,6 +105,14 @@ fn purge_of(purge: &Purge) -> Value {
         content.insert("all".into(), json!(true));
     }
     content.insert("mode".into(), json!(if purge.soft { "soft" } else { "hard" }));
+    let text = |time| humantime::format_duration(time).to_string();
+    if let Some(spread) = purge.spread {
+        content.insert("spread".into(), json!(text(spread)));
+    }
+    if let Some(wait) = purge.wait {
+        content.insert("wait".into(), json!("all"));
+        content.insert("timeout".into(), json!(text(wait)));
+    }
     Value::Object(content)
 }
 
@@ -203,6 +211,12 @@ fn base_of(text: &str) -> Result<String, Failure> {
     }
 }
 
+/// Was it asked to wait for all, and are some missing?
+fn is_short_of(command: &Ask, answer: &Answer) -> bool {
+    matches!(command, Ask::Purge(purge) if purge.wait.is_some())
+        && answer.status == StatusCode::ACCEPTED
+}
+
 fn readable(command: &Ask, answer: &Answer) -> String {
     match command {
         Ask::Purge(_) => receipt(&answer.value),
@@ -221,10 +235,25 @@ fn receipt(value: &Value) -> String {
         format!("position       {}", text("position").as_deref().unwrap_or("none yet")),
         format!("applied by     {}", list("applied_by")),
     ];
+    for missing in value["missing"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        lines.push(absent(missing));
+    }
     if value["owed"] == true {
         lines.push("Valkey is away: the other instances will be told when it is back.".into());
     }
     lines.join("\n")
+}
+
+fn absent(missing: &Value) -> String {
+    let instance = missing["instance"].as_str().map(print::inert).unwrap_or_default();
+    let silent = Duration::from_millis(missing["silent_ms"].as_u64().unwrap_or_default());
+    let silent = humantime::format_duration(silent);
+    let what = if missing["lapsed"] == true {
+        "it asks the origin before it serves anything from before"
+    } else {
+        "it may serve what is older until it has read the purge"
+    };
+    format!("missing        {instance}, not heard of for {silent}: {what}")
 }
 
 fn complaint(answer: &Answer) -> String {
@@ -250,7 +279,7 @@ mod tests {
 
     fn purge(target: Target) -> Purge {
         let admin = admin("");
-        Purge { target, soft: false, hard: false, admin }
+        Purge { target, soft: false, spread: None, hard: false, wait: None, admin }
     }
 
     #[test]
@@ -274,8 +303,13 @@ mod tests {
             assert_eq!(purge_of(&purge(target)), expected);
         }
         let target = Target { all: true, ..Target::default() };
-        let more = Purge { soft: true, ..purge(target) };
-        assert_eq!(purge_of(&more), json!({"all": true, "mode": "soft"}));
+        let spread = Some(Duration::from_secs(90));
+        let more = Purge { soft: true, spread, ..purge(target.clone()) };
+        let expected = json!({"all": true, "mode": "soft", "spread": "1m 30s"});
+        assert_eq!(purge_of(&more), expected);
+        let wait = Some(Duration::from_millis(1500));
+        let expected = json!({"all": true, "mode": "hard", "wait": "all", "timeout": "1s 500ms"});
+        assert_eq!(purge_of(&Purge { wait, ..purge(target) }), expected);
     }
 
     #[test]
@@ -316,6 +350,12 @@ mod tests {
             "purged (hard)  tag:a, tag:b\nposition       17-0\napplied by     one, two"
         );
         assert!(receipt(&json!({ "owed": true })).contains("Valkey is away"));
+        for (lapsed, word) in [(true, "asks the origin"), (false, "may serve")] {
+            let missing = json!([{ "instance": "b", "silent_ms": 3200, "lapsed": lapsed }]);
+            let text = receipt(&json!({ "owed": false, "missing": missing }));
+            assert!(text.contains("missing        b, not heard of for 3s 200ms"), "{text}");
+            assert!(text.contains(word), "{text}");
+        }
     }
 
     async fn server() -> String {

@@ -203,7 +203,9 @@ Examples:
   larder purge --path /products                 with any query
   larder purge --prefix /products/              everything below
   larder purge --namespace catalog              and all below it
-  larder purge --all --soft")]
+  larder purge --all --soft --spread 10m        stale bit by bit
+  larder purge --tag product:7 --wait           until every instance has applied it, 5s at most
+  larder purge --tag product:7 --wait 30s")]
 pub struct Purge {
     /// What.
     #[command(flatten)]
@@ -211,9 +213,16 @@ pub struct Purge {
     /// Keep it as a stale entry, served while it is refreshed
     #[arg(long)]
     pub soft: bool,
+    /// Let it turn stale bit by bit within this time, so that the origin sees no wave
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "soft")]
+    pub spread: Option<Duration>,
     /// Let nobody have it any more [this is the default]
     #[arg(long, conflicts_with = "soft")]
     pub hard: bool,
+    /// Wait until every instance has applied it; exit code 1 if some have not after this long
+    /// [5s if no TIME is given]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "5s", value_parser = duration)]
+    pub wait: Option<Duration>,
     /// Whom to ask.
     #[command(flatten)]
     pub admin: Admin,
@@ -313,6 +322,8 @@ mod tests {
             "larder purge --all --tag x",
             "larder purge --url /a --path /b",
             "larder purge --all --soft --hard",
+            "larder purge --all --wait long",
+            "larder purge --all --spread 30s",
             "larder explain GET",
             "larder stats --verbose",
         ] {
@@ -334,7 +345,20 @@ mod tests {
             panic!("not a purge")
         };
         assert_eq!(purge.target.tag, ["a", "b"]);
-        assert!(purge.soft);
+        assert!(purge.soft && purge.wait.is_none());
+    }
+
+    #[test]
+    fn a_purge_may_wait_for_all() {
+        for (line, seconds) in [
+            ("larder purge --all --wait", 5),
+            ("larder purge --wait --all", 5),
+            ("larder purge --all --wait 30s", 30),
+            ("larder purge --wait=1m --all", 60),
+        ] {
+            let Ok(Command::Ask(Ask::Purge(purge))) = typed(line) else { panic!("{line}") };
+            assert_eq!(purge.wait, Some(Duration::from_secs(seconds)), "{line}");
+        }
     }
 
     #[test]

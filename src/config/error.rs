@@ -254,6 +254,12 @@ impl Findings {
         }
     }
 
+    /// Has a mistake been noted at this place, or within it?
+    pub(super) fn is_about(&self, place: &Span) -> bool {
+        let within = |span: &Span| place.start <= span.start && span.end <= place.end;
+        self.mistakes.iter().filter_map(Mistake::span).any(within)
+    }
+
     /// Notes something dubious.
     pub(super) fn warning(&mut self, warning: Mistake) {
         self.warnings.push(warning);

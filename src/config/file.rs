@@ -129,7 +129,8 @@ impl Reader<'_> {
                 for item in items {
                     match item.get_ref() {
                         DeValue::Table(table) => {
-                            file.routes.push(self.table(section, item.span(), table));
+                            let table = self.table(section, item.span(), table);
+                            file.many.entry(section.name).or_default().push(table);
                         }
                         other => self.misshapen(section, &item.span(), other),
                     }

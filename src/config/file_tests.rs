@@ -26,7 +26,7 @@ fn every_preset_is_a_value_of_its_knob() {
                 Shape::Top => format!("{} = {text}", knob.key),
                 Shape::Once => format!("[{}]\n{} = {text}", section.name, knob.key),
                 Shape::Named => format!("[class.a]\n{} = {text}", knob.key),
-                Shape::Many => format!("[[route]]\n{} = {text}", knob.key),
+                Shape::Many => format!("[[{}]]\n{} = {text}", section.name, knob.key),
             };
             if !text.contains("${") {
                 assert_eq!(titles(&line), [""; 0], "{place}");

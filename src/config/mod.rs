@@ -9,6 +9,7 @@
 //! | `file`, `table`, `units`, `interpolate`, `suggest` | from a TOML document to values that fit their knobs |
 //! | `resolve` | classes into routes, contradictions, [`Config::load`] |
 //! | [`error`] | all mistakes at once, with file, line and caret |
+//! | [`event`] | what a message of pub/sub invalidates |
 //! | [`valkey`] | the URL of Valkey, and what else leads to it |
 //! | [`template`], `json_path`, [`hosts`], `pattern` | the small languages inside values |
 //! | [`matcher`], [`captures`] | which route a request is for, and what its path captured |
@@ -23,6 +24,7 @@ use http::header::HeaderName;
 
 pub mod captures;
 pub mod error;
+pub mod event;
 mod file;
 pub mod hosts;
 mod interpolate;
@@ -40,6 +42,7 @@ mod units;
 pub mod valkey;
 
 pub use error::{ConfigErrors, Warning};
+use event::Bridge;
 pub use resolve::Overrides;
 use template::{NameRule, Template};
 pub use valkey::Valkey;
@@ -63,6 +66,8 @@ pub struct Config {
     pub routes: Vec<Arc<Route>>,
     /// What applies to a request that no route matches: the RFC alone.
     pub fallback: Arc<Route>,
+    /// What is listened to, in the order in which it stands in the file.
+    pub bridges: Vec<Arc<Bridge>>,
 }
 
 /// The origin and how it is spoken to.

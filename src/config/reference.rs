@@ -2,7 +2,7 @@
 //!
 //! The file at the root is this text; a test compares them. It is a configuration as it stands.
 
-use super::knobs::{CLASS, Knob, Preset, ROUTE, SECTIONS, Section, Shape};
+use super::knobs::{BRIDGE, CLASS, Knob, Preset, ROUTE, SECTIONS, Section, Shape};
 
 /// What opens the file.
 const HEAD: &str = "\
@@ -73,6 +73,7 @@ pub fn reference() -> String {
                 knobs(&mut text, section, as_preset);
             }
             Shape::Named => class(&mut text),
+            Shape::Many if section.name == BRIDGE.name => bridges(&mut text),
             Shape::Many => routes(&mut text),
         }
     }
@@ -102,6 +103,18 @@ fn routes(text: &mut String) {
         entry(text, knob, &as_preset(knob).off());
     }
     text.push_str(ROUTES);
+}
+
+/// The keys of a bridge, all of them off: nothing is listened to unless one is given.
+fn bridges(text: &mut String) {
+    comment(text, BRIDGE.says);
+    text.push_str("# [[bridge]]\n");
+    for (at, knob) in BRIDGE.knobs().enumerate() {
+        if at > 0 {
+            text.push('\n');
+        }
+        entry(text, knob, &as_preset(knob).off());
+    }
 }
 
 /// How a key is shown.

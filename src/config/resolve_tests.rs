@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::config::event::EventRule;
 use crate::config::template::Template;
 use crate::config::valkey::{Login, Place};
 use crate::config::{Authority, HostPolicy, OnDoubt, QueryRule, Route};
@@ -374,6 +375,91 @@ fn dubious_things_are_warned_about() {
     for (text, expected) in rows {
         assert_eq!(warnings(text), [expected], "{text}");
     }
+}
+
+/// A bridge with these keys below its channel, in a file with a Valkey.
+fn bridged(keys: &str) -> String {
+    format!(
+        "{ORIGIN}[store]\nvalkey = \"valkey://v\"\n[[bridge]]\nchannel = \"products.*\"\n{keys}\n"
+    )
+}
+
+#[test]
+fn a_bridge_is_a_channel_and_names() {
+    let text = "names = [\"tag:product:{$.id}\", \"{message}\", \"tag:{1}\"]\non_gap = [\"namespace:c\"]\nmode = \"soft\"\nurl = \"redis://else\"";
+    let (config, warnings) = load(&bridged(text)).unwrap_or_else(|e| panic!("{e}"));
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let [bridge] = config.bridges.as_slice() else { panic!("{:?}", config.bridges) };
+    assert_eq!((&*bridge.channel.text, bridge.soft), ("products.*", true));
+    let texts = |rules: &[EventRule]| rules.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(texts(&bridge.names), ["tag:product:{$.id}", "{message}", "tag:{1}"]);
+    assert_eq!(texts(&bridge.on_gap), ["namespace:c"]);
+    assert_eq!(bridge.valkey, "redis://else".parse().ok());
+    // In the order of the file; without Valkey of its own there is that of the store.
+    let two = "names = [\"all\"]\non_gap = []\n[[bridge]]\nchannel = \"a\"\nnames = [\"all\"]\non_gap = [\"all\"]";
+    let (config, warnings) = load(&bridged(two)).unwrap_or_else(|e| panic!("{e}"));
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let channels: Vec<_> = config.bridges.iter().map(|b| &*b.channel.text).collect();
+    assert_eq!(channels, ["products.*", "a"]);
+    assert!(config.bridges.iter().all(|b| !b.soft && b.valkey.is_none()));
+}
+
+#[test]
+fn mistakes_of_bridges() {
+    let rows: &[(&str, &[&str])] = &[
+        ("names = [\"tag:{id}\"]", &["nothing fills {id}"]),
+        ("names = [\"tag:{mesage}\"]", &["nothing fills {mesage}"]),
+        ("names = [\"tag:{2}\", \"tag:{1}\"]", &["{2} stands for no * of the channel"]),
+        ("names = [\"tag:{0}\"]", &["{0} stands for no * of the channel"]),
+        ("names = []", &["this bridge invalidates nothing"]),
+        ("names = [\"colour:red\"]", &["`names` does not take this value"]),
+        ("names = [\"tag:{$.a[*]}{$.b[*]}\"]", &["`names` does not take this value"]),
+        ("names = \"all\"", &["`names` does not take this value"]),
+        ("", &["a bridge without names"]),
+        (
+            "names = [\"all\"]\non_gap = [\"tag:{$.id}\"]",
+            &["{$.id} stands for nothing here: there is no message"],
+        ),
+        ("names = [\"all\"]\nmode = \"firm\"", &["`mode` does not take this value"]),
+        ("names = [\"all\"]\nurl = \"http://h\"", &["`url` does not take this value"]),
+        ("names = [\"all\"]\ngap = []", &["unknown key `gap` in [[bridge]]"]),
+    ];
+    for (keys, expected) in rows {
+        assert_eq!(titles(load(&bridged(keys))), *expected, "{keys}");
+    }
+    let rows: &[(&str, &[&str])] = &[
+        ("[[bridge]]\nchannel = \"a\"\nnames = [\"all\"]", &["there is no Valkey to listen to"]),
+        (
+            "[[bridge]]\nchannel = \"a[\"\nnames = [\"all\"]\nurl = \"valkey://h\"",
+            &["`channel` does not take this value"],
+        ),
+        ("[[bridge]]\nurl = \"valkey://h\"\nnames = [\"all\"]", &["a bridge without a channel"]),
+        ("[bridge]\nchannel = \"a\"", &["`bridge` is not a list of tables"]),
+        // Of two mistakes one must not seem to be the other.
+        (
+            "[store]\nvalkey = \"v\"\n[[bridge]]\nchannel = \"a\"\nnames = [\"all\"]",
+            &["`valkey` does not take this value"],
+        ),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(mistakes(text), *expected, "{text}");
+    }
+}
+
+#[test]
+fn a_mistake_of_a_bridge_shows_its_place_and_not_its_password() {
+    let text = bridged("names = [\"tag:{3}\"]\nurl = \"valkey://u:hunter2@h\"");
+    let said = load(&text).unwrap_err().to_string();
+    assert!(said.contains("| names = [\"tag:{3}\"]\n"), "{said}");
+    assert!(said.contains("expected {channel}, {message}, {1} or {$.path}"), "{said}");
+    assert!(said.contains("this channel") && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn a_bridge_that_says_nothing_of_gaps_is_warned_of() {
+    let (_, said) = load(&bridged("names = [\"all\"]")).unwrap();
+    let [warning] = said.as_slice() else { panic!("{said:?}") };
+    assert_eq!(warning.message(), "what is sent while nobody listens is lost");
 }
 
 #[test]

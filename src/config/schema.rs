@@ -114,6 +114,7 @@ fn of_kind(kind: &Kind) -> Value {
         Kind::ValkeyUrl => text(r"^(unix|(valkey|redis)s?(-sentinel|-cluster)?)://.+$"),
         Kind::PathPattern => text(r"^/[^?#\s]*$"),
         Kind::NameRule => text(r"^(tag|namespace|url|path|prefix):.+$"),
+        Kind::EventRule => text(r"^(all$|(tag|namespace|url|path|prefix|group):.+|\{)"),
         Kind::List(inner) => json!({ "type": "array", "items": of_kind(inner) }),
         _ => json!({ "type": "string" }),
     }

@@ -14,14 +14,19 @@ pub(super) struct File {
     pub(super) once: BTreeMap<&'static str, Table>,
     /// In the order of the file.
     pub(super) classes: Vec<(String, Table)>,
-    /// In the order of the file.
-    pub(super) routes: Vec<Table>,
+    /// `[[route]]` and the like, by name, in the order of the file.
+    pub(super) many: BTreeMap<&'static str, Vec<Table>>,
 }
 
 impl File {
     /// A table that stands there once.
     pub(super) fn take(&mut self, section: &'static Section) -> Table {
         self.once.remove(section.name).unwrap_or_else(|| Table::empty(section))
+    }
+
+    /// The tables that stand there any number of times.
+    pub(super) fn take_all(&mut self, section: &'static Section) -> Vec<Table> {
+        self.many.remove(section.name).unwrap_or_default()
     }
 }
 
@@ -108,6 +113,8 @@ from_value! {
     Method => http::Method,
     Template => super::template::Template,
     Rule => super::template::NameRule,
+    Channel => super::event::Channel,
+    Event => super::event::EventRule,
     Field => http::header::HeaderName,
     Network => super::template::Network,
 }

@@ -106,6 +106,26 @@ impl Malformed {
     }
 }
 
+impl Part {
+    /// As it stands; `None` for a hole.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Capture(_) | Self::Json(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}")),
+            Self::Capture(name) => write!(f, "{{{name}}}"),
+            Self::Json(path) => write!(f, "{{{path}}}"),
+        }
+    }
+}
+
 impl Template {
     /// A template without holes.
     pub fn text(text: &str) -> Self {
@@ -215,11 +235,7 @@ fn parse_hole(hole: &str) -> Result<Part, Malformed> {
 
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.parts.iter().try_for_each(|part| match part {
-            Part::Text(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}")),
-            Part::Capture(name) => write!(f, "{{{name}}}"),
-            Part::Json(path) => write!(f, "{{{path}}}"),
-        })
+        self.parts.iter().try_for_each(|part| part.fmt(f))
     }
 }
 
@@ -291,6 +307,11 @@ pub(super) fn check_namespace(template: &Template) -> Result<(), Malformed> {
         return Err(Malformed::new("captures of the path only")
             .help("the namespace is part of the key, which is made before there is a response"));
     }
+    check_namespace_form(template)
+}
+
+/// The same for what may be filled from anywhere.
+pub(super) fn check_namespace_form(template: &Template) -> Result<(), Malformed> {
     let filled: String = template
         .parts
         .iter()

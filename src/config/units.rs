@@ -9,6 +9,7 @@ use http::Method;
 use http::header::HeaderName;
 
 use super::error::Span;
+use super::event::{Channel, EventRule};
 use super::knobs::Kind;
 use super::pattern::Pattern;
 use super::suggest::did_you_mean;
@@ -37,6 +38,8 @@ pub(super) enum Value {
     Method(Method),
     Template(Template),
     Rule(NameRule),
+    Channel(Channel),
+    Event(EventRule),
     Field(HeaderName),
     Network(Network),
     List(Vec<(Self, Span)>),
@@ -62,6 +65,8 @@ impl Kind {
             Self::PathPattern => "a path pattern, such as \"/products/{id}\"".into(),
             Self::HostPattern => "a host, such as \"api.example.com\"".into(),
             Self::NameRule => "text, such as \"tag:product:{id}\" or \"path:/products\"".into(),
+            Self::Channel => "a channel, such as \"products.*\"".into(),
+            Self::EventRule => "text, such as \"tag:product:{$.id}\"".into(),
             Self::Method => "a method, such as \"GET\"".into(),
             Self::List(_) => "a list, in square brackets".into(),
             _ => "text in quotes".into(),
@@ -114,6 +119,8 @@ impl Kind {
             }
             Self::Tag => tag(text).map(Value::Template),
             Self::NameRule => text.parse().map(Value::Rule),
+            Self::Channel => text.parse().map(Value::Channel),
+            Self::EventRule => text.parse().map(Value::Event),
             Self::Parameter => parameter(text).map(Value::Text),
             Self::FieldName => field_name(text).map(Value::Field),
             Self::CookieName => cookie_name(text).map(Value::Text),

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn read(text: &str) -> ValkeyUrl {
@@ -83,4 +85,19 @@ fn no_dump_shows_a_password() {
     let valkey: Valkey = "valkey://me:hunter2@h".parse().unwrap();
     assert!(!format!("{valkey:?}").contains("hunter2"), "{valkey:?}");
     assert_eq!(valkey.login.password.unwrap().reveal(), "hunter2");
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic_or_shows_itself(
+        scheme in prop::sample::select(vec![
+            "valkey://", "rediss://", "unix:///", "valkey-sentinel://", "valkeys-cluster://", "",
+        ]),
+        rest in "[a-z0-9:@/,?=&%#\\[\\]. é-]{0,40}",
+    ) {
+        let text = format!("{scheme}hunter2{rest}");
+        if let Err(wrong) = text.parse::<Valkey>() {
+            prop_assert!(!wrong.to_string().contains("hunter2"));
+        }
+    }
 }

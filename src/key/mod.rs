@@ -41,6 +41,7 @@ use crate::config::KeyRules;
 use crate::ledger::Position;
 use crate::semantics::query::describes_content;
 
+pub mod event;
 pub mod groups;
 pub mod purge;
 pub mod query;

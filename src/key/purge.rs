@@ -26,6 +26,13 @@ use crate::semantics::groups::MAX_GROUP;
 /// Most names in one purge; each is kept by every process for as long as entries live.
 pub const MAX_NAMES: usize = 1_000;
 
+/// How long a purge waits for the other instances unless it says otherwise, and the longest.
+pub const WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// The longest that a soft purge is spread: records of purges are kept at least that long.
+const LONGEST_SPREAD: Duration = Duration::from_secs(24 * 3600);
+
 /// A purge as it was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -50,10 +57,13 @@ pub struct PurgeRequest {
     pub mode: Mode,
     /// Entries turn stale one by one within this time, so that the origin is not asked for all of
     /// them at once. For soft purges only. Written as `30s`.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "spread")]
     pub spread: Option<Duration>,
     /// How far the invalidation has to be applied before the answer.
     pub wait: Wait,
+    /// How long to wait for the others, [`WAIT`] if it does not say. Written as `5s`.
+    #[serde(deserialize_with = "timeout")]
+    pub timeout: Option<Duration>,
 }
 
 /// What becomes of purged entries.
@@ -129,9 +139,21 @@ pub enum PurgeError {
     /// Not a group that an entry could belong to.
     #[error("group: expected //host/group, the group in printable ASCII, found {0:?}")]
     Group(String),
+    /// A word that is no kind of name.
+    #[error("{0:?} is no kind of name: expected all, namespace, tag, url, path, prefix or group")]
+    Kind(String),
     /// A hard purge that is spread.
     #[error("spread: a hard purge is immediate; use mode \"soft\"")]
     Spread,
+    /// Longer than [`LONGEST_SPREAD`].
+    #[error("spread: at most 24h")]
+    LongSpread,
+    /// A time to wait for nobody.
+    #[error("timeout: is for wait \"all\"; the instance that is asked answers at once")]
+    Timeout,
+    /// Longer than [`LONGEST_WAIT`].
+    #[error("timeout: at most 60s")]
+    LongTimeout,
 }
 
 impl PurgeRequest {
@@ -146,6 +168,9 @@ impl PurgeRequest {
     ) -> Result<Vec<Name>, PurgeError> {
         if self.spread.is_some() && self.mode == Mode::Hard {
             return Err(PurgeError::Spread);
+        }
+        if self.spread > Some(LONGEST_SPREAD) {
+            return Err(PurgeError::LongSpread);
         }
         let asked = self.tags.len();
         if asked > MAX_NAMES {
@@ -175,6 +200,42 @@ impl PurgeRequest {
             names.push(Name::All);
         }
         if names.is_empty() { Err(PurgeError::Nothing) } else { Ok(distinct(names)) }
+    }
+}
+
+impl PurgeRequest {
+    /// How long the other instances are waited for; `None`: not at all.
+    pub fn patience(&self) -> Result<Option<Duration>, PurgeError> {
+        match (self.wait, self.timeout) {
+            (Wait::Here, None) => Ok(None),
+            (Wait::Here, Some(_)) => Err(PurgeError::Timeout),
+            (Wait::All, Some(timeout)) if timeout > LONGEST_WAIT => Err(PurgeError::LongTimeout),
+            (Wait::All, timeout) => Ok(Some(timeout.unwrap_or(WAIT))),
+        }
+    }
+}
+
+/// One name by its kind, the word before the colon of [`Name`]'s text, for names that do not come
+/// from an operator and are held to the same rules. `canonicalise` is as for
+/// [`PurgeRequest::names`].
+pub fn name(
+    kind: &str,
+    text: &str,
+    canonicalise: impl Fn(&str) -> Option<String>,
+) -> Result<Name, PurgeError> {
+    match kind {
+        "url" => {
+            let place = url_place(text)?;
+            let canonical = canonicalise(&place).ok_or(PurgeError::Uncacheable(place))?;
+            Ok(Name::Url(canonical.into()))
+        }
+        "path" => Ok(Name::Path(path_place("path", text)?.into())),
+        "prefix" => Ok(Name::Prefix(path_place("prefix", text)?.into())),
+        "tag" => tag("tag", text),
+        "namespace" => namespace_name(text),
+        "group" => group_name(text),
+        "all" if text.is_empty() => Ok(Name::All),
+        other => Err(PurgeError::Kind(other.chars().take(40).collect())),
     }
 }
 
@@ -279,11 +340,22 @@ fn check_target(field: &'static str, target: &str) -> Result<(), PurgeError> {
     if is_fit { Ok(()) } else { Err(PurgeError::Character(field)) }
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+fn spread<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer, "spread: expected a time such as 30s")
+}
+
+fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer, "timeout: expected a time such as 5s")
+}
+
+fn duration<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    expected: &str,
+) -> Result<Option<Duration>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     text.map(|text| humantime::parse_duration(&text))
         .transpose()
-        .map_err(|fault| de::Error::custom(format!("spread: expected a time such as 30s: {fault}")))
+        .map_err(|fault| de::Error::custom(format!("{expected}: {fault}")))
 }
 
 #[cfg(test)]
@@ -403,6 +475,7 @@ mod tests {
                 json!({"tag": "a", "spread": "30s"}),
                 r#"spread: a hard purge is immediate; use mode "soft""#,
             ),
+            (json!({"tag": "a", "mode": "soft", "spread": "25h"}), "spread: at most 24h"),
             (
                 json!({"tags": vec!["a"; MAX_NAMES + 1]}),
                 "1001 names are more than the 1000 that one purge may have: send several purges",
@@ -426,11 +499,29 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_for_all_waits_no_longer_than_it_says() {
+        let patience = |body| parsed(body).patience();
+        let seconds = |seconds| Ok(Some(Duration::from_secs(seconds)));
+        for (body, expected) in [
+            (json!({"all": true}), Ok(None)),
+            (json!({"all": true, "wait": "here"}), Ok(None)),
+            (json!({"all": true, "wait": "all"}), seconds(5)),
+            (json!({"all": true, "wait": "all", "timeout": "0s"}), seconds(0)),
+            (json!({"all": true, "wait": "all", "timeout": "1m"}), seconds(60)),
+            (json!({"all": true, "wait": "all", "timeout": "61s"}), Err(PurgeError::LongTimeout)),
+            (json!({"all": true, "timeout": "1s"}), Err(PurgeError::Timeout)),
+        ] {
+            assert_eq!(patience(body.clone()), expected, "{body}");
+        }
+    }
+
+    #[test]
     fn a_body_with_a_mistake_is_refused_when_it_is_read() {
         for (body, expected) in [
             (json!({"tga": "a"}), "unknown field `tga`"),
             (json!({"all": true, "mode": "gentle"}), "unknown variant `gentle`"),
             (json!({"all": true, "spread": "soon"}), "spread: expected a time such as 30s"),
+            (json!({"all": true, "timeout": "5"}), "timeout: expected a time such as 5s"),
             (json!({"tags": "a"}), "expected a sequence"),
         ] {
             let fault = serde_json::from_value::<PurgeRequest>(body).unwrap_err().to_string();

@@ -219,7 +219,7 @@ impl Tags {
     }
 }
 
-fn goes_through(part: &Part) -> bool {
+pub(super) fn goes_through(part: &Part) -> bool {
     matches!(part, Part::Json(path) if path.steps.contains(&JsonStep::Each))
 }
 
@@ -272,7 +272,7 @@ fn each_at(
 }
 
 /// Appends a value as text; false if it has none.
-fn push_scalar(text: &mut String, value: &Value) -> bool {
+pub(super) fn push_scalar(text: &mut String, value: &Value) -> bool {
     match value {
         Value::String(string) => text.push_str(string),
         // Writing to a String does not fail.

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | names | digest → position, hard and soft apart | the longest untouched sixteenth, when there are too many |
 //! | prefixes | as names, and each length that occurs | with the names; lengths beyond a bound, oldest first |
+//! | soft purges that are spread | see `spread.rs` | they turn into soft ones |
 //! | namespace versions | text → position of the last hard bump | the oldest eighth, when there are too many |
 //!
 //! Whatever is dropped raises `forgotten` to its position: an entry from before it can no longer
@@ -15,6 +16,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use super::Position;
 use super::name::{Belongs, Name, lineage, plain, prefix_digest};
 use super::record::Mode;
+use super::spread::{Spread, share};
+use crate::semantics::time::Timestamp;
 
 /// Most distinct lengths of prefixes that are looked for.
 const PREFIX_LENGTHS: usize = 1024;
@@ -24,6 +27,7 @@ const PREFIX_LENGTHS: usize = 1024;
 pub(super) struct Index {
     hard: Table,
     soft: Table,
+    spread: Spread,
     /// Length in bytes of a prefix → last invalidation of any prefix of that length.
     prefixes: BTreeMap<usize, Position>,
     /// The highest position noted: an entry from after it needs no search.
@@ -36,35 +40,53 @@ impl Index {
         Self {
             hard: Table::new(limit),
             soft: Table::new(limit),
+            spread: Spread::default(),
             prefixes: BTreeMap::new(),
             newest: Position::ZERO,
             forgotten: Position::ZERO,
         }
     }
 
-    pub(super) fn note(&mut self, name: &Name, mode: Mode, position: Position) {
+    /// `now`: when the record was applied, for one that is spread; if nobody knows, it counts at
+    /// once.
+    pub(super) fn note(
+        &mut self,
+        name: &Name,
+        mode: Mode,
+        position: Position,
+        now: Option<Timestamp>,
+    ) {
         if let Name::Prefix(text) = name {
             self.note_prefix(plain(text).len(), position);
         }
-        let table = match mode {
-            Mode::Hard => &mut self.hard,
-            Mode::Soft => &mut self.soft,
+        let digest = name.digest();
+        let dropped = match (mode, now) {
+            (Mode::Hard, _) => self.hard.note(digest, position),
+            (Mode::Spread(millis), Some(now)) => {
+                let over = self.spread.note(digest, position, millis, now);
+                let noted = over.into_iter().map(|(digest, at)| self.soft.note(digest, at));
+                noted.max().unwrap_or_default()
+            }
+            (Mode::Soft | Mode::Spread(_), _) => self.soft.note(digest, position),
         };
-        self.forgotten = self.forgotten.max(table.note(name.digest(), position));
+        self.forgotten = self.forgotten.max(dropped);
         self.newest = self.newest.max(position);
     }
 
     /// The gravest invalidation after `as_of` of anything in `belongs`.
-    pub(super) fn after(&self, as_of: Position, belongs: &Belongs) -> Option<Mode> {
+    pub(super) fn after(&self, as_of: Position, belongs: &Belongs, now: Timestamp) -> Option<Mode> {
         if as_of >= self.newest {
             return None;
         }
         let mut found = None;
+        let share = if self.spread.is_empty() { None } else { Some(share(belongs)) };
+        let turned =
+            |digest| share.is_some_and(|share| self.spread.has_reached(digest, as_of, share, now));
         for digest in belongs.names.iter().copied().chain(self.prefixes_after(as_of, belongs)) {
             if self.hard.last(digest) > as_of {
                 return Some(Mode::Hard);
             }
-            if self.soft.last(digest) > as_of {
+            if self.soft.last(digest) > as_of || turned(digest) {
                 found = Some(Mode::Soft);
             }
         }
@@ -81,6 +103,11 @@ impl Index {
     /// The highest position that was dropped.
     pub(super) const fn forgotten(&self) -> Position {
         self.forgotten
+    }
+
+    /// Until then, what is after a position may change as time goes by.
+    pub(super) const fn turning(&self) -> Timestamp {
+        self.spread.until()
     }
 
     /// Names remembered.
@@ -271,7 +298,7 @@ mod tests {
     fn the_index_stays_within_its_bound() {
         let mut index = Index::new(1000);
         for n in 0..10_000 {
-            index.note(&tag(n), Mode::Hard, at(n));
+            index.note(&tag(n), Mode::Hard, at(n), None);
             assert!(index.len() <= 1000);
         }
         assert!(index.len() > 900, "drops a sixteenth, not more: {}", index.len());
@@ -282,7 +309,7 @@ mod tests {
     fn names_that_keep_coming_are_not_dropped_nor_pile_up() {
         let mut index = Index::new(100);
         for n in 0..100_000 {
-            index.note(&tag(n % 20), Mode::Hard, at(n));
+            index.note(&tag(n % 20), Mode::Hard, at(n), None);
         }
         assert_eq!((index.len(), index.forgotten()), (20, Position::ZERO));
         assert!(index.hard.listed <= 216 && index.hard.batches.len() <= 40);
@@ -291,8 +318,8 @@ mod tests {
     #[test]
     fn the_smallest_bound_works() {
         let mut index = Index::new(0);
-        index.note(&tag(1), Mode::Hard, at(1));
-        index.note(&tag(2), Mode::Hard, at(2));
+        index.note(&tag(1), Mode::Hard, at(1), None);
+        index.note(&tag(2), Mode::Hard, at(2), None);
         assert_eq!((index.len(), index.forgotten()), (1, at(1)));
     }
 
@@ -311,10 +338,10 @@ mod tests {
             ("/gru", false),
         ] {
             let mut index = Index::new(10);
-            index.note(&Name::Prefix(prefix.into()), Mode::Soft, at(5));
-            let found = index.after(at(4), &belongs);
+            index.note(&Name::Prefix(prefix.into()), Mode::Soft, at(5), None);
+            let found = index.after(at(4), &belongs, Timestamp::ZERO);
             assert_eq!(found, reached.then_some(Mode::Soft), "{prefix}");
-            assert_eq!(index.after(at(5), &belongs), None, "{prefix}");
+            assert_eq!(index.after(at(5), &belongs, Timestamp::ZERO), None, "{prefix}");
         }
     }
 
@@ -323,7 +350,7 @@ mod tests {
         let mut index = Index::new(10_000);
         for n in 1..=2_000 {
             let text = format!("/{}", "x".repeat(n));
-            index.note(&Name::Prefix(text.into()), Mode::Hard, at(n as u64));
+            index.note(&Name::Prefix(text.into()), Mode::Hard, at(n as u64), None);
         }
         assert_eq!(index.prefixes.len(), PREFIX_LENGTHS);
         assert_eq!(index.forgotten(), at(2_000 - PREFIX_LENGTHS as u64));

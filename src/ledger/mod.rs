@@ -35,6 +35,7 @@ pub mod record;
 
 mod index;
 mod recent;
+mod spread;
 #[cfg(test)]
 mod tests;
 
@@ -197,7 +198,7 @@ impl Ledger {
         belongs: &Belongs,
         now: Timestamp,
     ) -> Standing {
-        let after = self.index.after(as_of, belongs);
+        let after = self.index.after(as_of, belongs, now);
         if after == Some(Mode::Hard) {
             return Standing::Invalidated;
         }
@@ -236,6 +237,12 @@ impl Ledger {
         self.heard
     }
 
+    /// When it was last heard again after a silence longer than the lease; a standing may have
+    /// changed then.
+    pub const fn back_at(&self) -> Timestamp {
+        self.back_at
+    }
+
     /// Everything from before is suspect: the last fence.
     pub const fn fence(&self) -> Position {
         self.fence
@@ -256,6 +263,11 @@ impl Ledger {
     /// Has everything been applied up to `last` in this life of the stream?
     pub fn has_reached(&self, life: &str, last: Position) -> bool {
         *self.opening == *life && self.applied >= last
+    }
+
+    /// Until then, a standing may change as time goes by, without a word from the stream.
+    pub const fn turning(&self) -> Timestamp {
+        self.index.turning()
     }
 
     /// Names remembered.
@@ -282,8 +294,21 @@ impl Ledger {
 
     /// The next records of the stream, in its order. Applying one twice changes nothing.
     pub fn apply<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>) {
+        self.apply_all(records, None);
+    }
+
+    /// The same when it is known what time it is: what is to be spread over a time is.
+    pub fn apply_at<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>, now: Timestamp) {
+        self.apply_all(records, Some(now));
+    }
+
+    fn apply_all<'a>(
+        &mut self,
+        records: impl IntoIterator<Item = &'a Record>,
+        now: Option<Timestamp>,
+    ) {
         for record in records {
-            self.apply_one(record);
+            self.apply_one(record, now);
         }
         if self.applied.steps() == 0 {
             self.step_owed();
@@ -390,11 +415,11 @@ impl Ledger {
         (unheard || ahead || debts_may_come).then_some(Doubt::Unheard)
     }
 
-    fn apply_one(&mut self, record: &Record) {
+    fn apply_one(&mut self, record: &Record, now: Option<Timestamp>) {
         match &record.kind {
             Kind::Invalidation { names, mode } => {
                 for name in names {
-                    self.note(name, *mode, record.position);
+                    self.note(name, *mode, record.position, now);
                 }
                 self.recent.note(record.position, names);
             }
@@ -412,8 +437,8 @@ impl Ledger {
         self.applied = self.applied.max(record.position);
     }
 
-    fn note(&mut self, name: &Name, mode: Mode, position: Position) {
-        self.index.note(name, mode, position);
+    fn note(&mut self, name: &Name, mode: Mode, position: Position, now: Option<Timestamp>) {
+        self.index.note(name, mode, position, now);
         if let (Name::Namespace(namespace), Mode::Hard) = (name, mode) {
             self.note_version(namespace, position);
         }
@@ -422,8 +447,8 @@ impl Ledger {
     /// The stream has moved on, and what it does not hold yet must still come after.
     fn step_owed(&mut self) {
         let Some(position) = self.applied.step().filter(|_| !self.owed.is_empty()) else { return };
-        for (name, mode) in self.owed.each() {
-            self.index.note(name, mode, position);
+        for (name, mode) in self.owed.each().filter(|(_, mode)| counts_at_once(*mode)) {
+            self.index.note(name, mode, position, None);
         }
         self.applied = position;
     }
@@ -433,10 +458,15 @@ impl Ledger {
     fn step(&mut self, names: Vec<(&Name, Mode)>) -> Position {
         let step = self.applied.step();
         let position = step.unwrap_or_else(|| self.applied.next());
-        for (name, mode) in names {
-            self.index.note(name, mode, position);
+        for (name, mode) in names.into_iter().filter(|(_, mode)| counts_at_once(*mode)) {
+            self.index.note(name, mode, position, None);
         }
         self.applied = step.unwrap_or(self.applied);
         position
     }
+}
+
+/// Here, before its record is read? What is spread promises nobody anything for now.
+const fn counts_at_once(mode: Mode) -> bool {
+    !matches!(mode, Mode::Spread(_))
 }

@@ -145,7 +145,8 @@ impl Owed {
         let Some(item) = self.items.remove(&ticket) else { return };
         match item.mode {
             Mode::Hard => self.hard.extend(item.names),
-            Mode::Soft => self.soft.extend(item.names),
+            // Late as it is, it is not spread any more.
+            Mode::Soft | Mode::Spread(_) => self.soft.extend(item.names),
         }
         self.bound();
     }

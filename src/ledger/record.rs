@@ -7,6 +7,8 @@
 //!
 //!   n   a name, see `name.rs`; once per name
 //!   m   hard (taken if absent, or if it is neither) or soft
+//!   s   with soft: milliseconds within which entries turn stale, each at its own moment; absent:
+//!       at once
 //!   k   what it is: absent for an invalidation, fence for a fence
 //!   e   the epoch that a fence opens
 //!   w   instance that wrote it; absent when a backend did
@@ -63,6 +65,8 @@ pub enum Mode {
     Hard,
     /// Stale from now on.
     Soft,
+    /// Stale within this many milliseconds, each entry at a moment of its own.
+    Spread(u32),
 }
 
 /// Why something was invalidated. The texts are also metric labels.
@@ -96,7 +100,7 @@ impl Record {
     ) -> Result<(Self, usize), Malformed> {
         let (mut names, mut mode, mut unreadable) = (Vec::new(), Mode::Hard, 0);
         let (mut fence, mut epoch, mut writer, mut cause) = (false, "", "", Cause::Event);
-        let mut ticket = None;
+        let (mut ticket, mut spread) = (None, None);
         for (field, value) in fields {
             let text = str::from_utf8(value).ok();
             match (field, text) {
@@ -106,6 +110,7 @@ impl Record {
                 },
                 (b"m", Some("soft")) => mode = Mode::Soft,
                 (b"m", _) => mode = Mode::Hard,
+                (b"s", Some(text)) => spread = text.parse().ok(),
                 (b"k", Some("fence")) => fence = true,
                 (b"e", Some(text)) => epoch = text,
                 (b"w", Some(text)) => writer = text,
@@ -113,6 +118,9 @@ impl Record {
                 (b"c", Some(text)) => cause = Cause::from_text(text),
                 _ => {}
             }
+        }
+        if let (Mode::Soft, Some(millis)) = (mode, spread) {
+            mode = Mode::Spread(millis);
         }
         let (kind, cause) = match fence {
             true => (Kind::Fence { epoch: epoch.into() }, Cause::Fence),
@@ -143,11 +151,15 @@ pub fn fields(
     cause: Cause,
 ) -> Vec<String> {
     let names = names.iter().map(|n| ("n", n.to_string()));
-    let mode = (mode == Mode::Soft).then(|| ("m", mode.as_str().to_owned()));
+    let spread = match mode {
+        Mode::Spread(millis) => Some(("s", millis.to_string())),
+        Mode::Hard | Mode::Soft => None,
+    };
+    let mode = (mode != Mode::Hard).then(|| ("m", mode.as_str().to_owned()));
     let rest = [("w", writer), ("c", cause.as_str())];
     let rest = rest.map(|(field, value)| (field, value.to_owned()));
     let ticket = ticket.map(|t| ("t", t.0.to_string()));
-    let all = names.chain(mode).chain(rest).chain(ticket);
+    let all = names.chain(mode).chain(spread).chain(rest).chain(ticket);
     all.flat_map(|(field, value)| [field.to_owned(), value]).collect()
 }
 
@@ -156,7 +168,7 @@ impl Mode {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hard => "hard",
-            Self::Soft => "soft",
+            Self::Soft | Self::Spread(_) => "soft",
         }
     }
 }
@@ -218,7 +230,7 @@ mod tests {
     #[test]
     fn what_is_written_can_be_read() {
         let names = names(&["tag:a", "namespace:b/c", "all"]);
-        for mode in [Mode::Hard, Mode::Soft] {
+        for mode in [Mode::Hard, Mode::Soft, Mode::Spread(0), Mode::Spread(u32::MAX)] {
             for cause in Cause::ALL {
                 assert_eq!(Cause::ALL[cause.index()], cause);
                 let flat = fields(&names, mode, "me", Some(Ticket(7)), cause);
@@ -247,6 +259,24 @@ mod tests {
         }
         let binary = [(&b"n"[..], &b"tag:\xff"[..])];
         assert_eq!(Record::read(Position::ZERO, binary), Err(Malformed));
+    }
+
+    #[test]
+    fn only_what_is_soft_is_spread_and_only_by_a_number() {
+        for (fields, expected) in [
+            (&[("m", "soft"), ("s", "30000")][..], Mode::Spread(30_000)),
+            (&[("s", "30000"), ("m", "soft")], Mode::Spread(30_000)),
+            (&[("m", "soft"), ("s", "30s")], Mode::Soft),
+            (&[("m", "soft"), ("s", "4294967296")], Mode::Soft),
+            (&[("m", "hard"), ("s", "30000")], Mode::Hard),
+            (&[("s", "30000")], Mode::Hard),
+        ] {
+            let fields = [&[("n", "tag:a")], fields].concat();
+            let Kind::Invalidation { mode, .. } = read(&fields).unwrap().0.kind else {
+                panic!("{fields:?}")
+            };
+            assert_eq!(mode, expected, "{fields:?}");
+        }
     }
 
     #[test]

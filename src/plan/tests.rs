@@ -21,7 +21,7 @@ use crate::semantics::reuse::Demands;
 use crate::semantics::storable::NotStorable;
 use crate::semantics::stored::{StoredResponse, Times};
 use crate::semantics::time::Timestamp;
-use crate::store::Entry;
+use crate::store::{Entry, Judged};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -117,6 +117,7 @@ fn entry(headers: &[(&'static str, &str)]) -> Entry {
         as_of: Position::ZERO,
         vouched: filled,
         fill_time: Duration::ZERO,
+        judged: Judged::default(),
     }
 }
 

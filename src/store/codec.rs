@@ -40,7 +40,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
 use self::bytes::{Reader, Writer};
-use super::{Entry, Record, Varies};
+use super::{Entry, Judged, Record, Varies};
 use crate::key::Digest;
 use crate::ledger::Position;
 use crate::ledger::name::Belongs;
@@ -219,7 +219,20 @@ fn read_entry(input: &mut Reader<'_>, key: Bytes, stored: Stored) -> Result<Entr
     let body = input.bytes()?;
     let belongs = Belongs::of(&namespace, &url, &tags, &groups);
     let response = StoredResponse { status, headers, body, times };
-    Ok(Entry { key, response, namespace, url, tags, groups, belongs, as_of, vouched, fill_time })
+    let judged = Judged::default();
+    Ok(Entry {
+        key,
+        response,
+        namespace,
+        url,
+        tags,
+        groups,
+        belongs,
+        as_of,
+        vouched,
+        judged,
+        fill_time,
+    })
 }
 
 /// The times of the response, and when it was last vouched for.

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
-use super::{Entry, Lease, LeaseEnd, LeaseToken, Record, Store, StoreError, Varies};
+use super::{Entry, Judged, Lease, LeaseEnd, LeaseToken, Record, Store, StoreError, Varies};
 use crate::clock;
 use crate::key::{Digest, Key};
 use crate::ledger::Position;
@@ -408,6 +408,7 @@ impl Sample {
             as_of: Position { millis: self.as_of, sequence: 0 },
             vouched: self.now,
             fill_time: Duration::from_millis(12),
+            judged: Judged::default(),
         }))
     }
 

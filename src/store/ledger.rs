@@ -13,18 +13,20 @@
 //! 3. else `judge`, and note `seen` (the one from step 1) and the standing.
 //!
 //! The generation moves with every record, fence, local invalidation and answered append, always
-//! before whoever caused it learns of it. It is `None` while the lease has run out: then a standing
-//! depends on the moment and must not be kept.
+//! before whoever caused it learns of it. It is `None` while the lease has run out, and while a purge
+//! is being spread: then a standing depends on the moment and must not be kept.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{OpenError, valkey};
 use crate::clock;
-use crate::config;
+use crate::config::{self, Durability};
 use crate::ledger::name::{Belongs, Name};
 use crate::ledger::{Cause, Kind, Ledger, Mode, Position, Record, Standing, Ticket};
 use crate::semantics::time::Timestamp;
@@ -39,7 +41,7 @@ pub use barrier::Unconfirmed;
 pub use intending::Intending;
 pub use observed::{Observed, Peer};
 use shared::Awaited;
-pub(super) use shared::{Due, Shared};
+pub(super) use shared::{Due, Shared, Taken};
 
 /// How long a write waits for this process's own tail once Valkey has taken its record.
 const PASSING: Duration = Duration::from_secs(1);
@@ -55,7 +57,9 @@ pub struct LedgerHandle {
 #[derive(Debug)]
 struct Valkey {
     budget: Duration,
-    _stop: DropGuard,
+    stop: DropGuard,
+    /// Ends when the others know that this process is gone.
+    tail: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// How the ledger is kept in Valkey.
@@ -73,6 +77,8 @@ pub struct Settings {
     pub retention: Duration,
     /// Most records that are kept.
     pub records: usize,
+    /// How long a replica may take to acknowledge what was appended; `None`: none is asked.
+    pub replicas: Option<Duration>,
 }
 
 /// What became of an invalidation. It counts here in any case, from before this was returned.
@@ -84,23 +90,53 @@ pub struct Receipt {
     pub owed: bool,
     /// This process's own tail has passed it.
     pub passed: bool,
+    /// As many servers have it as `store.durability` asks for. If not, a failover may lose it.
+    pub durable: bool,
 }
 
 /// Changes whenever a standing may have changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation(u64);
 
+/// The last generation in which an entry was found to be good. As long as that has not moved, a hit
+/// asks no more: no lock, no search.
+#[derive(Debug, Default)]
+pub struct Judged(AtomicU64);
+
+impl Judged {
+    /// Was it good in this generation?
+    pub fn is_good(&self, seen: Option<Generation>) -> bool {
+        seen.is_some_and(|Generation(seen)| self.0.load(Ordering::Relaxed) == seen)
+    }
+
+    /// It is good; `seen` was taken before it was judged.
+    pub fn found_good(&self, seen: Option<Generation>) {
+        if let Some(Generation(seen)) = seen {
+            self.0.store(seen, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Clone for Judged {
+    /// Of another entry, which nobody has judged.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
 impl Settings {
     /// From the configuration; `retention` is the longest hard TTL in use, with its
     /// stale-if-error window.
     pub fn of(store: &config::Store, retention: Duration) -> Self {
+        let budget = (store.timeout * 4).max(Duration::from_millis(200));
         Self {
             prefix: store.prefix.clone(),
-            budget: (store.timeout * 4).max(Duration::from_millis(200)),
+            budget,
             lease: store.ledger_lease,
             names: store.ledger_names,
             retention,
             records: store.ledger_names.max(1000),
+            replicas: (store.durability == Durability::Replicas).then_some(budget / 2),
         }
     }
 }
@@ -133,9 +169,9 @@ impl LedgerHandle {
         let ledger = Ledger::new(settings.names, Some(settings.lease));
         let shared = Arc::new(Shared::new(ledger, Some(settings.lease)));
         let stop = CancellationToken::new();
-        let budget = settings.budget;
-        valkey::ledger::spawn(Arc::clone(&shared), server, settings, &stop)?;
-        let valkey = Valkey { budget, _stop: stop.drop_guard() };
+        let budget = settings.budget + settings.replicas.unwrap_or_default();
+        let tail = valkey::ledger::spawn(Arc::clone(&shared), server, settings, &stop)?;
+        let valkey = Valkey { budget, stop: stop.drop_guard(), tail: Mutex::new(Some(tail)) };
         Ok(Self { shared, valkey: Some(Arc::new(valkey)) })
     }
 
@@ -271,7 +307,8 @@ impl LedgerHandle {
     /// Dropping the future does not take it back: it is on its way once this was first polled.
     pub async fn invalidate(&self, names: Vec<Name>, mode: Mode, cause: Cause) -> Receipt {
         if names.is_empty() {
-            return Receipt { position: self.applied(), owed: false, passed: true };
+            let position = self.applied();
+            return Receipt { position, owed: false, passed: true, durable: true };
         }
         self.record(names, mode, cause, None).await
     }
@@ -289,18 +326,30 @@ impl LedgerHandle {
                 position: self.append_here(names, mode, cause),
                 owed: false,
                 passed: true,
+                durable: true,
             };
         };
         let (step, awaited) = self.shared.announce(names, mode, cause, closes);
-        let owed = Receipt { position: step, owed: true, passed: false };
+        let owed = Receipt { position: step, owed: true, passed: false, durable: false };
         // Valkey is known to be away: nobody waits for it.
         let Some(Awaited { ticket, answer }) = awaited else { return owed };
         match tokio::time::timeout(valkey.budget, answer).await {
-            Ok(Ok(Some(position))) => {
+            Ok(Ok(Some(Taken { position, replicated }))) => {
                 let passed = self.pass(ticket, position).await;
-                Receipt { position, owed: false, passed }
+                Receipt { position, owed: false, passed, durable: replicated }
             }
             Ok(_) | Err(_) => owed,
+        }
+    }
+
+    /// Hears nothing more and appends nothing more, and lets the others know that nobody has to
+    /// wait for this process, as far as Valkey can be told within `patience`.
+    pub async fn leave(&self, patience: Duration) {
+        let Some(valkey) = &self.valkey else { return };
+        valkey.stop.token().cancel();
+        let tail = valkey.tail.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(tail) = tail {
+            let _ = tokio::time::timeout(patience, tail).await;
         }
     }
 
@@ -312,7 +361,7 @@ impl LedgerHandle {
         self.shared.count(cause);
         self.shared.change(|ledger| {
             record.position = now.max(ledger.applied().next());
-            ledger.apply([&record]);
+            ledger.apply_at([&record], clock::now());
             record.position
         })
     }
@@ -338,6 +387,7 @@ impl LedgerHandle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Doubt;
 
     fn product() -> Belongs {
         Belongs::of("catalog/products", "//shop.test/products/7", &["product:7"], &[""; 0])
@@ -375,6 +425,42 @@ mod tests {
         assert_eq!(ledger.generation(clock::now()), seen);
         write(&ledger, "tag:elsewhere").await;
         assert_ne!(ledger.generation(clock::now()), seen);
+    }
+
+    #[tokio::test]
+    async fn no_standing_is_kept_while_a_purge_is_being_spread() {
+        let ledger = LedgerHandle::embedded(100);
+        let (before, judged) = (ledger.applied(), Judged::default());
+        let seen = ledger.generation(clock::now());
+        assert_eq!(judge(&ledger, before), Standing::Good);
+        judged.found_good(seen);
+        assert!(judged.is_good(ledger.generation(clock::now())));
+        assert!(!judged.clone().is_good(seen), "a copy is another entry");
+        let names = vec!["tag:product:7".parse().unwrap()];
+        ledger.invalidate(names, Mode::Spread(60_000), Cause::Purge).await;
+        assert_eq!(ledger.generation(clock::now()), None);
+        let over = clock::now() + Duration::from_secs(61);
+        assert!(ledger.generation(over).is_some() && !judged.is_good(ledger.generation(over)));
+        let standing = ledger.judge(before, over, &product(), over);
+        assert_eq!(standing, Standing::Softened);
+    }
+
+    #[test]
+    fn what_was_good_before_a_silence_is_judged_again_after_it() {
+        let lease = Duration::from_secs(2);
+        let shared = Shared::new(Ledger::new(10, Some(lease)), Some(lease));
+        let start = Timestamp::from_millis(1_000_000);
+        let judge = |now| shared.read().judge(Position::ZERO, start, &product(), now);
+        shared.heard(start);
+        let seen = shared.generation(start);
+        assert_eq!((judge(start), seen.is_some()), (Standing::Good, true));
+        shared.heard(start + lease);
+        assert_eq!(shared.generation(start + lease), seen);
+        let back = start + lease * 4;
+        assert_eq!(shared.generation(back), None);
+        shared.heard(back);
+        assert_ne!(shared.generation(back), seen);
+        assert_eq!(judge(back), Standing::Suspect(Doubt::Unheard), "others may owe something");
     }
 
     #[tokio::test]

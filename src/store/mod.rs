@@ -17,6 +17,7 @@ use crate::ledger::name::Belongs;
 use crate::semantics::stored::StoredResponse;
 use crate::semantics::time::Timestamp;
 
+pub mod bridge;
 pub mod codec;
 #[doc(hidden)]
 pub mod contract;
@@ -24,9 +25,11 @@ pub mod ledger;
 pub mod memory;
 pub mod open;
 pub mod stats;
+mod throttle;
 pub mod tiered;
 pub mod valkey;
 
+pub use ledger::Judged;
 pub use open::{Meters, OpenError, Opened, open};
 
 /// A stored response with everything that decides whether it may be used.
@@ -50,6 +53,8 @@ pub struct Entry {
     pub as_of: Position,
     /// When this process last had the origin's word for it: filled, or validated by a 304.
     pub vouched: Timestamp,
+    /// When it was last found to be good.
+    pub judged: Judged,
     /// How long the origin took to answer, for "origin time saved".
     pub fill_time: Duration,
 }

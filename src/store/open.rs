@@ -65,6 +65,9 @@ pub fn open(config: &config::Store, max_entry: u64) -> Result<Opened, OpenError>
         .as_ref()
         .map(|valkey| ValkeyHandle::open(valkey, &config.prefix, config.timeout))
         .transpose()?;
+    if let Some(valkey) = &valkey {
+        valkey.warn(config.durability);
+    }
     let shared = valkey.clone().map(ValkeyStore::new);
     let store: Arc<dyn Store> = match (memory.clone(), shared) {
         (Some(memory), Some(shared)) => Arc::new(TieredStore::new(memory, shared)),

@@ -69,10 +69,26 @@ table! {
         "Invalidations applied here that Valkey has not taken yet.";
     LEDGER_INTENTS: Gauge "larder_ledger_intents" []
         "Writes announced by this process whose outcome is not known yet.";
+    LEDGER_UNREPLICATED: Counter "larder_ledger_unreplicated_total" []
+        "Exchanges with the ledger that no replica acknowledged in time (store.durability = \"replicas\").";
     LEDGER_FENCES: Counter "larder_ledger_fences_total" []
         "New epochs of the Valkey server that this process has seen.";
     LEDGER_NAMES: Gauge "larder_ledger_names" []
         "Invalidated names that the index remembers.";
+    LEDGER_MALFORMED: Counter "larder_ledger_malformed_total" []
+        "Names in the ledger, or whole records, that could not be read and were skipped.";
+
+    // Bridges from pub/sub.
+    BRIDGE_MESSAGES: Counter "larder_bridge_messages_total" ["channel"]
+        "Messages heard on a bridge's channel.";
+    BRIDGE_NAMES: Counter "larder_bridge_names_total" ["channel"]
+        "Names invalidated because of messages, or of a gap between them.";
+    BRIDGE_MALFORMED: Counter "larder_bridge_malformed_total" ["channel"]
+        "Messages that could not be read, or not all of them.";
+    BRIDGE_GAPS: Counter "larder_bridge_gaps_total" ["channel"]
+        "Times that a bridge began to listen; what was sent before may have been missed.";
+    BRIDGE_CONNECTED: Gauge "larder_bridge_connected" ["channel"]
+        "Subscriptions that stand: one for each bridge on the channel, or none.";
 
     // Strict routes, and writes that are refused rather than owed.
     STRICT_QUESTIONS: Counter "larder_strict_questions_total" []

@@ -5,15 +5,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::load::Load;
+use crate::load::{Load, RECOVERY};
 use crate::process::{Process, free_port};
 use crate::single::{documented, documented_user};
 use crate::support::origin::ok;
 use crate::support::wait::{eventually, within};
 use crate::{World, heard};
-
-/// Until everything works again, on a machine that has much else to do.
-const RECOVERY: Duration = Duration::from_secs(15);
 
 /// Three nodes without replicas.
 struct Cluster {
@@ -258,5 +255,20 @@ async fn the_documented_user_needs_little_more_in_a_cluster() {
     world.works().await;
     for larder in &world.larders {
         assert!(!larder.told().contains("NOPERM"), "{}", larder.told());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strict_routes_show_nothing_old_while_the_ledger_moves() {
+    let cluster = Cluster::new().await;
+    let world = World::strict(&cluster.store(), 2).await;
+    for pause in [Duration::ZERO, Duration::from_millis(200)] {
+        let (slot, from, to) = cluster.ledger();
+        let load = Load::strict(&world);
+        load.records(20).await;
+        move_slot(slot, from, to, pause).await;
+        load.records(20).await;
+        all_hear(&world).await;
+        println!("{:?}", load.must_be_fine().await);
     }
 }

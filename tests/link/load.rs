@@ -8,7 +8,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::support::client::Client;
+use crate::support::wait::within;
 use crate::{PATH, World};
+
+/// From the death of a server until everything works again. A second or a few; but a Sentinel that
+/// is short of time itself, on a machine that has much else to do, trusts its own eyes again only
+/// after half a minute.
+pub(crate) const RECOVERY: Duration = Duration::from_secs(45);
 
 /// How long the others may show what was replaced while one of them cannot tell them: the ledger's
 /// lease, and a little for machines that have much to do.
@@ -17,7 +23,7 @@ const ELSEWHERE: Duration = Duration::from_secs(4);
 /// A writer through the first process, and a reader of each.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
-    acknowledged: Arc<Mutex<Vec<(u64, Instant)>>>,
+    acknowledged: Arc<Mutex<Vec<Acknowledged>>>,
     slowest: Arc<AtomicU64>,
     owed: Arc<Mutex<Vec<(Instant, bool)>>>,
     writer: JoinHandle<Vec<String>>,
@@ -26,13 +32,27 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn on(world: &World) -> Self {
+        Self::with(world, false)
+    }
+
+    /// On strict routes: what is recorded anywhere counts everywhere.
+    pub(crate) fn strict(world: &World) -> Self {
+        Self::with(world, true)
+    }
+
+    fn with(world: &World, is_strict: bool) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let acknowledged = Arc::new(Mutex::new(vec![(0, Instant::now())]));
+        let acknowledged = Arc::new(Mutex::new(vec![Acknowledged {
+            value: 0,
+            at: Instant::now(),
+            is_owed: false,
+        }]));
         let (slowest, owed) = (Arc::new(AtomicU64::new(0)), Arc::default());
         let client = |number: usize| Asker {
             client: world.larders[number].client(),
             // What was written through a process is seen there at once.
             patience: if number == 0 { Duration::ZERO } else { ELSEWHERE },
+            is_strict,
             stop: Arc::clone(&stop),
             acknowledged: Arc::clone(&acknowledged),
             slowest: Arc::clone(&slowest),
@@ -47,7 +67,7 @@ impl Load {
     /// Waits until this many more writes were acknowledged.
     pub(crate) async fn writes(&self, more: usize) {
         let before = self.acknowledged.lock().unwrap().len();
-        crate::support::wait::eventually("writes are acknowledged", async || {
+        within(RECOVERY, "writes are acknowledged", async || {
             self.acknowledged.lock().unwrap().len() >= before + more
         })
         .await;
@@ -57,10 +77,7 @@ impl Load {
     pub(crate) async fn records(&self, more: usize) {
         let recorded = || self.owed.lock().unwrap().iter().filter(|(_, owed)| !owed).count();
         let before = recorded();
-        crate::support::wait::eventually("writes are recorded", async || {
-            recorded() >= before + more
-        })
-        .await;
+        within(RECOVERY, "writes are recorded", async || recorded() >= before + more).await;
     }
 
     /// Ends it. What it cost, if there is nothing to complain about.
@@ -94,11 +111,20 @@ fn longest(writes: &[(Instant, bool)]) -> Duration {
     gaps.map(|pair| writes[pair[1]].0 - writes[pair[0]].0).max().unwrap_or_default()
 }
 
+/// A write that was answered.
+struct Acknowledged {
+    value: u64,
+    at: Instant,
+    /// The others could not be told of it yet.
+    is_owed: bool,
+}
+
 struct Asker {
     client: Client,
     patience: Duration,
+    is_strict: bool,
     stop: Arc<AtomicBool>,
-    acknowledged: Arc<Mutex<Vec<(u64, Instant)>>>,
+    acknowledged: Arc<Mutex<Vec<Acknowledged>>>,
     slowest: Arc<AtomicU64>,
     /// When each write was answered, and whether its record was owed then.
     owed: Arc<Mutex<Vec<(Instant, bool)>>>,
@@ -114,10 +140,11 @@ impl Asker {
             let sent = Instant::now();
             let reply = self.client.asks("PUT", PATH).content(&value.to_string()).send().await;
             self.note(sent);
-            let detail = reply.status().value("detail").unwrap_or_default().to_owned();
-            self.owed.lock().unwrap().push((Instant::now(), detail == "invalidation-owed"));
+            let is_owed = reply.status().value("detail") == Some("invalidation-owed");
+            self.owed.lock().unwrap().push((Instant::now(), is_owed));
             if reply.status == 204 {
-                self.acknowledged.lock().unwrap().push((value, Instant::now()));
+                let at = Instant::now();
+                self.acknowledged.lock().unwrap().push(Acknowledged { value, at, is_owed });
             } else {
                 complaints.push(format!("PUT {value}: {} {}", reply.status, reply.text()));
             }
@@ -147,8 +174,10 @@ impl Asker {
     /// The last value that was acknowledged early enough before now.
     fn least(&self, now: Instant) -> u64 {
         let acknowledged = self.acknowledged.lock().unwrap();
-        let early = acknowledged.iter().rev().find(|(_, at)| *at + self.patience <= now);
-        early.map_or(0, |(value, _)| *value)
+        let counts = |write: &&Acknowledged| {
+            write.at + self.patience <= now || (self.is_strict && !write.is_owed && write.at <= now)
+        };
+        acknowledged.iter().rev().find(counts).map_or(0, |write| write.value)
     }
 
     fn note(&self, sent: Instant) {

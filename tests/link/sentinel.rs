@@ -4,16 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::load::Load;
+use crate::load::{Load, RECOVERY};
 use crate::process::Process;
 use crate::single::{documented, documented_user};
 use crate::support::wait::{eventually, within};
 use crate::{World, heard};
-
-/// From the death of a primary until everything works again: half a second until the Sentinels call
-/// it dead, their election and promotion, and at most two seconds until we are there, on a machine
-/// that has much else to do.
-const RECOVERY: Duration = Duration::from_secs(15);
 
 /// A primary with a replica, and three Sentinels that watch over them.
 struct Watched {
@@ -24,9 +19,11 @@ struct Watched {
 
 impl Watched {
     async fn new() -> Self {
-        let primary = Process::server(&["--repl-diskless-sync-delay", "0"]);
+        let soon = ["--repl-diskless-sync-delay", "0"];
+        let primary = Process::server(&soon);
         let port = primary.port().to_string();
-        let replica = Process::server(&["--replicaof", "127.0.0.1", &port]);
+        let follows = ["--replicaof", "127.0.0.1", &port];
+        let replica = Process::server(&[&follows[..], &soon].concat());
         let linked = "the replica follows";
         eventually(linked, async || info(&replica).contains("master_link_status:up")).await;
         let sentinels = (0..3).map(|_| Process::sentinel("mymaster", primary.port(), 2)).collect();
@@ -189,4 +186,55 @@ async fn sentinels_and_servers_have_users_of_their_own() {
     })
     .await;
     assert!(!wrong.larders[0].told().contains("hunter2"));
+}
+
+/// What an instance does that is cut off, together with a deposed primary, from all who know better.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_must_have_a_replica_is_not_trusted_without_one() {
+    let alone = ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "1"];
+    let primary = Process::server(&[&alone[..], &["--repl-diskless-sync-delay", "0"]].concat());
+    let port = primary.port().to_string();
+    let mut replica = Process::server(&["--replicaof", "127.0.0.1", &port]);
+    eventually("the replica follows", async || info(&replica).contains("link_status:up")).await;
+    let world = World::over(&format!("valkey = \"valkey://127.0.0.1:{port}\""), 1).await;
+    world.works().await;
+    let stale = || world.larders[0].client();
+    assert!(stale().get(crate::PATH).await.is_hit());
+    replica.kill();
+    within(RECOVERY, "the ledger is heard no more", async || !heard(&world.larders[0]).await).await;
+    let told = world.larders[0].told();
+    assert!(told.contains("NOREPLICAS") || told.contains("Not enough good replicas"), "{told}");
+    let fetched = world.origin.saw(crate::PATH);
+    eventually("what is stored is asked for again", async || {
+        stale().get(crate::PATH).await;
+        world.origin.saw(crate::PATH) > fetched
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strict_routes_show_nothing_old_while_the_primary_is_replaced() {
+    let mut watched = Watched::new().await;
+    let world = World::strict(&watched.store(), 2).await;
+    let load = Load::strict(&world);
+    load.records(20).await;
+    watched.primary.kill();
+    load.records(20).await;
+    let promoted = "the replica is promoted";
+    within(RECOVERY, promoted, async || info(&watched.replica).contains("role:master")).await;
+    watched.primary.start();
+    let follows = "the old one follows";
+    within(RECOVERY, follows, async || info(&watched.primary).contains("link_status:up")).await;
+    // And back again, as planned by somebody.
+    within(RECOVERY, "Sentinel is willing", async || {
+        watched.sentinels[0].tell::<()>("SENTINEL FAILOVER mymaster").is_ok()
+    })
+    .await;
+    within(RECOVERY, "the old one is promoted", async || {
+        info(&watched.primary).contains("role:master")
+    })
+    .await;
+    load.records(20).await;
+    all_hear(&world).await;
+    println!("{:?}", load.must_be_fine().await);
 }

@@ -62,9 +62,14 @@ impl Setup {
     }
 
     /// A route for this path. Lifetimes are not spread, so that tests know them.
-    pub(crate) fn route(mut self, path: &str, keys: &str) -> Self {
+    pub(crate) fn route(self, path: &str, keys: &str) -> Self {
         let jitter = if keys.contains("jitter") { "" } else { "jitter = \"0%\"\n" };
-        self.rest.push_str(&format!("[[route]]\npath = \"{path}\"\n{jitter}{keys}\n"));
+        self.one_more("route", &format!("path = \"{path}\"\n{jitter}{keys}"))
+    }
+
+    /// One of the tables that may stand there any number of times.
+    pub(crate) fn one_more(mut self, table: &str, keys: &str) -> Self {
+        self.rest.push_str(&format!("[[{table}]]\n{keys}\n"));
         self
     }
 

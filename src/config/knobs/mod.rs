@@ -10,9 +10,11 @@
 
 use std::time::Duration;
 
+mod bridge;
 mod routes;
 mod server;
 
+use bridge::BRIDGE_KNOBS;
 use routes::{CONTRACT_KNOBS, ROUTE_KNOBS};
 use server::{ADMIN_KNOBS, LIMITS_KNOBS, LOG_KNOBS, ORIGIN_KNOBS, STORE_KNOBS, TOP_KNOBS};
 
@@ -95,6 +97,10 @@ pub enum Kind {
     Tag,
     /// What a write invalidates.
     NameRule,
+    /// A pub/sub channel, or a pattern of them.
+    Channel,
+    /// What a message invalidates.
+    EventRule,
     /// Name of a query parameter, perhaps with `*` at its end.
     Parameter,
     /// Name of a request field.
@@ -156,7 +162,8 @@ impl Section {
 }
 
 /// All tables, in the order of the reference.
-pub static SECTIONS: &[&Section] = &[&TOP, &ORIGIN, &STORE, &ADMIN, &LIMITS, &LOG, &CLASS, &ROUTE];
+pub static SECTIONS: &[&Section] =
+    &[&TOP, &ORIGIN, &STORE, &ADMIN, &LIMITS, &LOG, &CLASS, &ROUTE, &BRIDGE];
 
 /// Keys outside of any table.
 pub static TOP: Section = Section { name: "", shape: Shape::Top, says: "", knobs: &[TOP_KNOBS] };
@@ -214,6 +221,15 @@ pub static ROUTE: Section = Section {
            method wins: an exact host before `*.domain` before none, then literal path segments \
            before captures. What no route matches is cached by the origin's word alone.",
     knobs: &[ROUTE_KNOBS, CONTRACT_KNOBS],
+};
+
+/// `[[bridge]]`
+pub static BRIDGE: Section = Section {
+    name: "bridge",
+    shape: Shape::Many,
+    says: "Messages of pub/sub that invalidate: each bridge listens to a channel, and makes names \
+           of what it hears.",
+    knobs: &[BRIDGE_KNOBS],
 };
 
 const fn ms(millis: u64) -> Duration {

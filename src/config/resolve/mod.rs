@@ -10,6 +10,7 @@ use super::file::{self, Env};
 use super::table::{File, FromValue, Table};
 use super::{Admin, Config, Durability, HostPolicy, Limits, Log, Origin, OriginUrl, Store, knobs};
 
+mod bridges;
 mod routes;
 mod valkey;
 
@@ -52,13 +53,16 @@ fn resolve(text: &str, overrides: &Overrides, env: Env<'_>, out: &mut Findings) 
     let origin_table = file.take(&knobs::ORIGIN);
     let origin = origin(&origin_table, overrides, out);
     refuse_loop(listen, &origin, &origin_table, out);
-    let store = store(&file.take(&knobs::STORE), out);
+    let store_table = file.take(&knobs::STORE);
+    let store = store(&store_table, out);
     let admin = admin(&file.take(&knobs::ADMIN), listen, out);
     let limits = limits(&file.take(&knobs::LIMITS), out);
     let log = log(&file.take(&knobs::LOG));
-    let File { classes, routes, .. } = file;
+    let bridges = bridges::resolve(&file.take_all(&knobs::BRIDGE), &store_table, out);
+    let routes = file.take_all(&knobs::ROUTE);
+    let File { classes, .. } = file;
     let (routes, fallback) = routes::resolve(&routes, &classes, &store, out);
-    Config { listen, origin, store, admin, limits, log, routes, fallback }
+    Config { listen, origin, store, admin, limits, log, routes, fallback, bridges }
 }
 
 /// A value of the command line, read as the knob of that table is.

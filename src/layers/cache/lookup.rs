@@ -121,9 +121,22 @@ pub fn standing(means: &Means, asked: &Asked, entry: &Entry, now: Timestamp) -> 
     let judge = |belongs| means.ledger.judge(entry.as_of, entry.vouched, belongs, now);
     let standing = match asked.rule() {
         Some(_) => judge(&entry.belongs.and(&asked.belongs())),
-        None => judge(&entry.belongs),
+        None => judged(means, entry, now),
     };
     asked.floor.map_or(standing, |floor| floor.lower(standing, entry.vouched))
+}
+
+/// What an entry is worth by itself. Most hits find that nothing has changed since the last one.
+fn judged(means: &Means, entry: &Entry, now: Timestamp) -> Standing {
+    let seen = means.ledger.generation(now);
+    if entry.judged.is_good(seen) {
+        return Standing::Good;
+    }
+    let standing = means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
+    if standing == Standing::Good {
+        entry.judged.found_good(seen);
+    }
+    standing
 }
 
 /// May it be served to this request because the origin failed? What was invalidated while the

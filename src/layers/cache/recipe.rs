@@ -22,7 +22,7 @@ use crate::plan::response::{Answer, Asked as AskedOrigin};
 use crate::semantics::stored::{StoredResponse, Times, storable_headers};
 use crate::semantics::time::Timestamp;
 use crate::semantics::{fields, groups, validation};
-use crate::store::{Entry, Record, Varies};
+use crate::store::{Entry, Judged, Record, Varies};
 
 /// What a request to the origin was, in time.
 #[derive(Clone, Copy, Debug)]
@@ -167,6 +167,7 @@ impl Recipe<'_> {
             as_of: moment.as_of,
             vouched: moment.sent,
             fill_time: moment.received.since(moment.sent),
+            judged: Judged::default(),
         }
     }
 

@@ -157,6 +157,7 @@ impl Write {
     ) -> Response<Body> {
         let reason = match receipt {
             Some(receipt) if receipt.owed => "invalidation-owed",
+            Some(receipt) if !receipt.durable => "invalidated-not-replicated",
             Some(_) => "invalidated",
             None => "nothing-changed",
         };

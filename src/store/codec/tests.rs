@@ -40,6 +40,7 @@ fn entry() -> Entry {
         as_of: Position { millis: 9, sequence: 3 },
         vouched: NOW - Duration::from_millis(500),
         fill_time: Duration::from_micros(12_345),
+        judged: Judged::default(),
     }
 }
 
@@ -294,6 +295,7 @@ prop_compose! {
             as_of: Position { millis, sequence },
             vouched: NOW - Duration::from_millis(vouched),
             fill_time: Duration::from_micros(fill),
+            judged: Judged::default(),
         }
     }
 }

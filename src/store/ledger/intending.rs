@@ -47,7 +47,8 @@ impl LedgerHandle {
 }
 
 impl Intending {
-    /// Valkey knows of it: whatever becomes of this process, the others will obey.
+    /// Valkey knows of it, and as many servers as `store.durability` asks for: whatever becomes of
+    /// this process, the others will obey.
     pub const fn is_taken(&self) -> bool {
         self.taken
     }

@@ -16,6 +16,8 @@ pub struct Observed {
     pub appends: Took,
     /// Batches that it did not.
     pub failed_appends: u64,
+    /// Batches that Valkey took and no replica acknowledged in time, where one was asked to.
+    pub unreplicated: u64,
     /// From Valkey's answer until our own tail had passed the record.
     pub passes: Took,
     /// Writes whose record our own tail did not pass in time.
@@ -66,6 +68,7 @@ pub(in crate::store) struct Counters {
     malformed: AtomicU64,
     appends: Timer,
     failed_appends: AtomicU64,
+    unreplicated: AtomicU64,
     passes: Timer,
     late_passes: AtomicU64,
     reconnects: AtomicU64,
@@ -90,6 +93,10 @@ impl Counters {
         }
     }
 
+    pub(in crate::store) fn replicated(&self, replicated: bool) {
+        self.unreplicated.fetch_add(u64::from(!replicated), Relaxed);
+    }
+
     pub(in crate::store) fn pass(&self, took: Duration, passed: bool) {
         if passed {
             self.passes.add(took);
@@ -109,6 +116,7 @@ impl Counters {
             malformed: self.malformed.load(Relaxed),
             appends: self.appends.read(),
             failed_appends: self.failed_appends.load(Relaxed),
+            unreplicated: self.unreplicated.load(Relaxed),
             passes: self.passes.read(),
             late_passes: self.late_passes.load(Relaxed),
             reconnects: self.reconnects.load(Relaxed),

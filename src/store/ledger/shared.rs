@@ -17,11 +17,23 @@ use crate::ledger::name::Name;
 use crate::ledger::{Cause, Debt, Intent, Ledger, Mode, Opening, Position, Record, Ticket};
 use crate::semantics::time::Timestamp;
 
+/// The first generation: none is 0, see `Judged`.
+const FIRST: u64 = 1;
+
 /// `heard` of a ledger that was never heard.
 const NEVER: u64 = 0;
 
-/// Answered with the position, or with nothing if the append failed.
-type Answer = oneshot::Sender<Option<Position>>;
+/// Answered with nothing if the append failed.
+type Answer = oneshot::Sender<Option<Taken>>;
+
+/// Valkey has taken it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Taken {
+    /// Where it stands.
+    pub(in crate::store) position: Position,
+    /// A replica has it too, or none was asked.
+    pub(in crate::store) replicated: bool,
+}
 
 /// What is to be sent to Valkey, in this order.
 #[derive(Debug, Default)]
@@ -36,7 +48,12 @@ pub(in crate::store) struct Due {
 
 impl Due {
     pub(in crate::store) const fn is_empty(&self) -> bool {
-        self.intents.is_empty() && self.debts.is_empty() && self.withdrawn.is_empty()
+        self.is_tidying() && self.withdrawn.is_empty()
+    }
+
+    /// Is there nothing in it that could be lost?
+    pub(in crate::store) const fn is_tidying(&self) -> bool {
+        self.intents.is_empty() && self.debts.is_empty()
     }
 }
 
@@ -44,7 +61,7 @@ impl Due {
 #[derive(Debug)]
 pub(super) struct Awaited {
     pub(super) ticket: Ticket,
-    pub(super) answer: oneshot::Receiver<Option<Position>>,
+    pub(super) answer: oneshot::Receiver<Option<Taken>>,
 }
 
 #[derive(Debug)]
@@ -61,6 +78,8 @@ pub(in crate::store) struct Shared {
     bumps: AtomicU64,
     /// A copy of `Ledger::heard_at`, in milliseconds.
     heard: AtomicU64,
+    /// A copy of `Ledger::turning`, in milliseconds; written before `generation` moves.
+    turning: AtomicU64,
     /// Copies of `Ledger::applied`; sent after `state` is unlocked, and never backwards.
     moves: watch::Sender<Position>,
     ready: watch::Sender<bool>,
@@ -85,9 +104,10 @@ impl Shared {
             state: RwLock::new(ledger.named(&instance)),
             instance,
             lease,
-            generation: AtomicU64::new(0),
+            generation: AtomicU64::new(FIRST),
             bumps: AtomicU64::new(0),
             heard: AtomicU64::new(NEVER),
+            turning: AtomicU64::new(0),
             moves: watch::Sender::new(Position::ZERO),
             ready: watch::Sender::new(false),
             waiting: Mutex::default(),
@@ -110,6 +130,7 @@ impl Shared {
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Ledger) -> T) -> T {
         let mut ledger = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut ledger);
+        self.turning.store(ledger.turning().as_millis(), Ordering::Release);
         self.generation.fetch_add(1, Ordering::Release);
         self.bumps.store(ledger.bumps(), Ordering::Release);
         let applied = ledger.applied();
@@ -125,6 +146,9 @@ impl Shared {
 
     pub(super) fn generation(&self, now: Timestamp) -> Option<u64> {
         let generation = self.generation.load(Ordering::Acquire);
+        if now.as_millis() < self.turning.load(Ordering::Acquire) {
+            return None;
+        }
         match self.lease {
             None => Some(generation),
             Some(lease) => self.heard_age(now).filter(|age| *age <= lease).map(|_| generation),
@@ -240,18 +264,19 @@ impl Shared {
         }
     }
 
-    /// Valkey knows of the write, by a message sent at `at`.
-    pub(in crate::store) fn announced(&self, ticket: Ticket, at: Timestamp) {
+    /// Valkey knows of the write, by a message sent at `at`. Whoever waits for that is only told so
+    /// if it is durable: an announcement is for when things go wrong.
+    pub(in crate::store) fn announced(&self, ticket: Ticket, at: Timestamp, replicated: bool) {
         let mut ledger = self.state.write().unwrap_or_else(PoisonError::into_inner);
         ledger.intents_mut().announced(ticket, at);
-        let applied = ledger.applied();
+        let position = ledger.applied();
         drop(ledger);
-        self.answer(ticket, Some(applied));
+        self.answer(ticket, replicated.then_some(Taken { position, replicated }));
     }
 
-    pub(in crate::store) fn appended(&self, ticket: Ticket, position: Position) {
-        self.change(|ledger| ledger.owed_mut().appended(ticket, position));
-        self.answer(ticket, Some(position));
+    pub(in crate::store) fn appended(&self, ticket: Ticket, taken: Taken) {
+        self.change(|ledger| ledger.owed_mut().appended(ticket, taken.position));
+        self.answer(ticket, Some(taken));
     }
 
     pub(in crate::store) fn failed(&self, due: &Due) {
@@ -293,7 +318,7 @@ impl Shared {
 
     pub(in crate::store) fn apply(&self, records: &[Record]) {
         records.iter().filter(|r| !r.is_skipped()).for_each(|r| self.count(r.cause));
-        self.change(|ledger| ledger.apply(records));
+        self.change(|ledger| ledger.apply_at(records, clock::now()));
         // A fence may have shown that something is owed again.
         if records.iter().any(|r| r.cause == Cause::Fence) {
             self.work.notify_one();
@@ -303,16 +328,21 @@ impl Shared {
     /// All there was to read was read, by a request sent `at`.
     pub(in crate::store) fn heard(&self, at: Timestamp) {
         let mut ledger = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let back = ledger.back_at();
         ledger.heard(at);
+        if ledger.back_at() != back {
+            // What was good before the silence is suspect for a moment.
+            self.generation.fetch_add(1, Ordering::Release);
+        }
         self.heard.store(ledger.heard_at().as_millis(), Ordering::Release);
         drop(ledger);
         self.set_ready();
     }
 
-    fn answer(&self, ticket: Ticket, position: Option<Position>) {
+    fn answer(&self, ticket: Ticket, taken: Option<Taken>) {
         if let Some(answer) = self.waiting().remove(&ticket) {
             // Nobody waits any more: the budget was spent.
-            let _ = answer.send(position);
+            let _ = answer.send(taken);
         }
     }
 

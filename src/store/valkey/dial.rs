@@ -8,6 +8,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -58,11 +59,16 @@ impl Dialer {
     }
 }
 
-/// The first of the name's addresses that takes the connection.
+/// The first of the name's addresses that takes the connection. All are tried at the same time: one
+/// that does not answer must not use up the time of the others.
 async fn tcp(address: &Address) -> io::Result<TcpStream> {
-    let mut last = None;
+    let mut attempts = JoinSet::new();
     for found in lookup_host((&*address.host, address.port)).await? {
-        match TcpStream::connect(found).await {
+        attempts.spawn(TcpStream::connect(found));
+    }
+    let mut last = None;
+    while let Some(Ok(attempt)) = attempts.join_next().await {
+        match attempt {
             Ok(stream) => {
                 watchful(&stream)?;
                 return Ok(stream);

@@ -13,10 +13,10 @@ use super::connection::{Link, LinkState};
 use super::door::{Connection, Purpose};
 use super::endpoint::{Endpoint, Target};
 use super::info::ServerInfo;
-use super::names;
 use super::scripts::Script;
 use super::servers::{CONTROL, Server, Servers};
-use crate::config::Valkey;
+use super::{names, warn};
+use crate::config::{Durability, Valkey};
 use crate::semantics::time::Timestamp;
 use crate::store::stats::{Tier, TierSnapshot};
 use crate::store::{OpenError, StoreError};
@@ -28,7 +28,7 @@ const INFO_BUDGET: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct ValkeyHandle(Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     endpoint: Endpoint,
     prefix: Box<str>,
     budget: Duration,
@@ -56,9 +56,14 @@ impl ValkeyHandle {
                 Home::Own(Link::start(endpoint, Target::Primary, CONTROL, stats, moved))
             }
         };
-        tokio::spawn(warn_of_policy(endpoint.clone(), home.link().watch()));
         let prefix = prefix.into();
         Ok(Self(Arc::new(Inner { endpoint, prefix, budget, servers, home, stats })))
+    }
+
+    /// Warns from now on of whatever in the server's settings fights the design, and this
+    /// `durability`; at every connection, and of what comes up later.
+    pub fn warn(&self, durability: Durability) {
+        tokio::spawn(warn::watch(Arc::downgrade(&self.0), durability));
     }
 
     /// The name of a coordination key: `ledger` becomes `larder:{l}:ledger`. All of them share one
@@ -195,6 +200,12 @@ impl Home {
     }
 }
 
+impl Inner {
+    pub(super) fn control(&self) -> &Link {
+        self.home.link()
+    }
+}
+
 impl fmt::Debug for ValkeyHandle {
     /// Without the client: its address may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -208,22 +219,4 @@ impl fmt::Debug for ValkeyHandle {
 fn texts(replies: Vec<Value>) -> String {
     let texts = replies.into_iter().filter_map(|reply| String::from_redis_value(reply).ok());
     texts.collect::<Vec<_>>().join("\n")
-}
-
-/// Says once per connection if the server is set up to hurt. Ends when the handle is gone.
-async fn warn_of_policy(endpoint: Endpoint, mut state: watch::Receiver<LinkState>) {
-    let purpose = Purpose { name: "policy", queue: 1, patience: Some(INFO_BUDGET) };
-    while state.wait_for(|state| matches!(state, LinkState::Up(_))).await.is_ok() {
-        let mut ask = redis::cmd("INFO");
-        ask.arg("memory");
-        if let Ok(mut own) = endpoint.open(&Target::Primary, purpose).await
-            && let Ok(text) = ask.query_async::<String>(&mut *own).await
-            && let Some(warning) = ServerInfo::parse(&text).warning()
-        {
-            tracing::warn!("{warning}");
-        }
-        if state.wait_for(|state| *state == LinkState::Down).await.is_err() {
-            return;
-        }
-    }
 }

@@ -5,7 +5,7 @@
 //! | `<prefix>:{l}:ledger` | stream | the records, see `ledger/record.rs`; trimmed by age and number |
 //! | `<prefix>:{l}:namespaces` | hash | namespace → version; under the empty name, which life of the stream this is |
 //! | `<prefix>:{l}:intents` | sorted set | announced writes, by deadline (the server's clock, ms), see `ledger/intent.rs` |
-//! | `<prefix>:{l}:instances` | hash | instance → `<applied> <milliseconds>`, about once a second |
+//! | `<prefix>:{l}:instances` | hash | instance → `<applied> <milliseconds>`, about once a second, and when somebody may wait for it; gone when it has ended |
 //!
 //! | task | connection | does |
 //! |---|---|---|
@@ -21,6 +21,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Valkey;
@@ -29,9 +30,11 @@ use crate::store::ledger::{Settings, Shared};
 
 mod append;
 mod connection;
+mod foreign;
 mod head;
 mod reply;
 mod tail;
+mod versions;
 
 use connection::Link;
 
@@ -64,13 +67,14 @@ impl Keys {
     }
 }
 
-/// Starts the tasks; they end when `stop` is cancelled.
+/// Starts the tasks; they end when `stop` is cancelled. The one that is returned ends last: the
+/// others know then that this process is gone.
 pub(in crate::store) fn spawn(
     shared: Arc<Shared>,
     valkey: &Valkey,
     settings: Settings,
     stop: &CancellationToken,
-) -> Result<(), OpenError> {
+) -> Result<JoinHandle<()>, OpenError> {
     let link = Link::new(valkey, settings.budget)?;
     let keys = Keys::new(&settings.prefix);
     let append = append::Append::new(
@@ -81,16 +85,18 @@ pub(in crate::store) fn spawn(
         stop.clone(),
     );
     head::spawn(Arc::clone(&shared), link.clone(), keys.clone(), stop.clone());
-    let tail = tail::Tail::new(shared, link, keys, settings);
+    let mut tail = tail::Tail::new(shared, link, keys, settings);
     tokio::spawn(append.run());
     let stop = stop.clone();
-    tokio::spawn(async move {
+    Ok(tokio::spawn(async move {
         tokio::select! {
             () = stop.cancelled() => {}
             () = tail.run() => {}
         }
-    });
-    Ok(())
+        if let Err(trouble) = tail.leave().await {
+            tracing::debug!(%trouble, "the others are not told that this instance has ended");
+        }
+    }))
 }
 
 /// The pause after this one.

@@ -111,6 +111,8 @@ impl Witnesses {
         whom: &[Address],
         questions: &[Cmd],
     ) -> (Vec<(Address, Vec<T>)>, Option<String>) {
+        // Nobody comes back to those who are asked no more.
+        self.open().retain(|address, _| whom.contains(address));
         let mut asked = JoinSet::new();
         for address in whom {
             let (witnesses, address) = (Arc::clone(self), address.clone());

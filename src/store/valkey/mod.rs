@@ -29,12 +29,14 @@ use crate::clock;
 use crate::key::Key;
 
 mod breaker;
+pub(in crate::store) mod bridge;
 mod connection;
 mod dial;
 mod door;
 mod endpoint;
 mod handle;
 mod info;
+mod instances;
 mod lease;
 pub mod ledger;
 mod locate;
@@ -42,6 +44,7 @@ mod names;
 mod patience;
 mod scripts;
 mod servers;
+mod warn;
 
 pub use breaker::Breaker;
 pub use connection::LinkState;

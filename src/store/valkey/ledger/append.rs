@@ -2,11 +2,16 @@
 //!
 //! A failed exchange leaves it unknown what was carried out, so all of it is sent again: twice is
 //! once. While Valkey is known to be away, nobody waits for it.
+//!
+//! With `store.durability = "replicas"` the exchange ends with a WAIT, which covers what was written
+//! on its connection and so everything before it. What no replica acknowledges in time counts as
+//! taken all the same, and whoever waits for it is told: it is in the ledger, and a failover may lose
+//! it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, FromRedisValue, Pipeline, Value};
+use redis::{Cmd, FromRedisValue, Pipeline, RedisResult, Value};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +21,7 @@ use super::{FIRST_PAUSE, Keys, LEAD, longer, millis};
 use crate::clock;
 use crate::ledger::name::Name;
 use crate::ledger::{Debt, Intent, Mode, Position, record};
-use crate::store::ledger::{Due, Settings, Shared};
+use crate::store::ledger::{Due, Settings, Shared, Taken};
 
 const APPEND: &str = concat!(include_str!("common.lua"), include_str!("append.lua"));
 const ANNOUNCE: &str = include_str!("announce.lua");
@@ -122,21 +127,41 @@ impl Append {
         for intent in &due.withdrawn {
             calls.add_command(self.withdrawal(intent));
         }
+        let waits = self.settings.replicas.filter(|_| !due.is_tidying());
+        if let Some(within) = waits {
+            calls.cmd("WAIT").arg(1).arg(millis(within).max(1));
+        }
+        calls.ignore_errors();
         let sent = clock::now();
-        let replies: Vec<Value> = open.wire.ask_all(&calls, self.link.budget).await?;
+        let within = self.link.budget + waits.unwrap_or_default();
+        let mut replies: Vec<RedisResult<Value>> = open.wire.ask_all(&calls, within).await?;
+        let waited = waits.and_then(|_| replies.pop());
+        let replicated = waited.is_none_or(|reply| self.is_replicated(reply));
+        let replies: Vec<Value> = replies.into_iter().collect::<RedisResult<_>>()?;
         let (announced, rest) =
             replies.split_at_checked(due.intents.len()).ok_or(Trouble::Odd("announce.lua"))?;
         for (intent, _) in due.intents.iter().zip(announced) {
-            self.shared.announced(intent.ticket, sent);
+            self.shared.announced(intent.ticket, sent, replicated);
         }
         for ((debt, _, last), reply) in records(&due.debts).zip(rest) {
             if last {
                 let position = position(reply).ok_or(Trouble::Odd("append.lua"))?;
-                self.shared.appended(debt.ticket, position);
+                self.shared.appended(debt.ticket, Taken { position, replicated });
             }
         }
         self.open = Some(open);
         Ok(())
+    }
+
+    /// Does a replica have what was sent before that WAIT? A server that does not know what is meant
+    /// has said that it does not.
+    fn is_replicated(&self, reply: RedisResult<Value>) -> bool {
+        let replicated = matches!(reply, Ok(Value::Int(1..)));
+        self.shared.counters.replicated(replicated);
+        if let Err(error) = reply {
+            tracing::debug!(%error, "WAIT was refused");
+        }
+        replicated
     }
 
     fn announcement(&self, script: &str, intent: &Intent) -> Cmd {

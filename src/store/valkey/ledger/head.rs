@@ -61,7 +61,7 @@ impl Question {
     }
 
     async fn look(&mut self) -> Result<Option<Head>, Trouble> {
-        // Taken out: a connection is kept only after an answer.
+        // Taken out: a connection is kept only after an answer that means something.
         let (mut wire, script) = match self.open.take() {
             Some(open) => open,
             None => self.connect().await?,
@@ -76,7 +76,11 @@ impl Question {
             Ok::<_, Trouble>(Head { life: life.into(), last })
         });
         let head = head.transpose()?;
-        self.open = Some((wire, script));
+        // Another life than the tail reads: this server may have been deposed, or the tail's. The
+        // next question goes to whoever is the primary by then.
+        if head.as_ref().is_some_and(|h| self.shared.read().has_reached(&h.life, Position::ZERO)) {
+            self.open = Some((wire, script));
+        }
         Ok(head)
     }
 

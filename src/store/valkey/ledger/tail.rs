@@ -9,23 +9,27 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::Value;
+use redis::{Cmd, Pipeline, Value};
 use tokio::time::Instant;
 
 use super::connection::{Link, Trouble, Wire};
+use super::foreign::Foreign;
 use super::reply::{Look, Page};
+use super::versions::{self, PRUNE, Pruning};
 use super::{FIRST_PAUSE, Keys, LEAD, longer, millis};
 use crate::clock;
-use crate::ledger::Reading;
+use crate::ledger::{Cause, Reading, Record};
 use crate::store::ledger::{Settings, Shared};
 
 const LOOK: &str =
     concat!(include_str!("common.lua"), include_str!("sight.lua"), include_str!("look.lua"));
+const REPORT: &str = concat!(include_str!("common.lua"), include_str!("report.lua"));
 
 /// How often to look whether it is still the same stream.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// After this long, an instance that says nothing is struck off.
+/// After this long, an instance that says nothing is struck off; after twice its lease at the
+/// earliest.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Most entries in one answer.
@@ -39,18 +43,40 @@ pub(super) struct Tail {
     /// How long XREAD waits for something new; well below the lease, which its answers renew.
     block: Duration,
     reading: Reading,
+    pruning: Pruning,
+    foreign: Foreign,
+    /// Somebody may be waiting for this process: it says how far it is before it waits itself.
+    awaited: bool,
     pause: Duration,
+}
+
+/// A connection on which the scripts are known.
+struct Open {
+    wire: Wire,
+    look: String,
+    prune: String,
+    report: String,
 }
 
 impl Tail {
     pub(super) fn new(shared: Arc<Shared>, link: Link, keys: Keys, settings: Settings) -> Self {
         let block =
             (settings.lease / 4).clamp(Duration::from_millis(10), Duration::from_millis(500));
-        let (reading, pause) = (Reading::default(), FIRST_PAUSE);
-        Self { shared, link, keys, settings, block, reading, pause }
+        Self {
+            shared,
+            link,
+            keys,
+            settings,
+            block,
+            reading: Reading::default(),
+            pruning: Pruning::default(),
+            foreign: Foreign::default(),
+            awaited: false,
+            pause: FIRST_PAUSE,
+        }
     }
 
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(&mut self) {
         loop {
             let Err(trouble) = self.follow().await;
             self.shared.counters.reconnect();
@@ -63,20 +89,28 @@ impl Tail {
         }
     }
 
+    /// Strikes this process off: nobody has to wait for it. The last thing it does.
+    pub(super) async fn leave(self) -> Result<(), Trouble> {
+        let mut wire = self.link.connect().await?;
+        let mut call = redis::cmd("HDEL");
+        call.arg(&self.keys.instances).arg(self.shared.instance());
+        wire.ask(&call, self.link.budget).await
+    }
+
     /// One connection, from its beginning to its end.
     async fn follow(&mut self) -> Result<Infallible, Trouble> {
-        let mut wire = self.link.connect().await?;
-        let script = wire.load(LOOK, self.link.budget).await?;
+        let mut open = Open::new(&self.link).await?;
         self.reading.connected();
-        self.look(&mut wire, &script).await?;
+        self.look(&mut open).await?;
         self.pause = FIRST_PAUSE;
         let mut looked = Instant::now();
         loop {
             let sent = clock::now();
-            self.read_on(&mut wire).await?;
+            self.read_on(&mut open).await?;
             if self.reading.must_look(looked.elapsed() >= EVERY) {
                 looked = Instant::now();
-                self.look(&mut wire, &script).await?;
+                self.look(&mut open).await?;
+                self.foreign.settle(&mut open.wire, &self.link, &self.keys, &self.settings).await?;
             }
             if self.reading.is_caught_up() {
                 self.shared.heard(sent);
@@ -84,24 +118,27 @@ impl Tail {
         }
     }
 
-    async fn look(&mut self, wire: &mut Wire, script: &str) -> Result<(), Trouble> {
+    async fn look(&mut self, open: &mut Open) -> Result<(), Trouble> {
         let (applied, crossed) = {
             let ledger = self.shared.read();
             (ledger.applied().shared(), ledger.crossed().to_owned())
         };
         let mut call = redis::cmd("EVALSHA");
-        call.arg(script).arg(4);
+        call.arg(&open.look).arg(4);
         call.arg(&self.keys.stream).arg(&self.keys.namespaces).arg(&self.keys.instances);
         call.arg(&self.keys.intents);
         call.arg(self.reading.life()).arg(applied.to_string()).arg(applied.next().to_string());
         call.arg(millis(LEAD)).arg(self.settings.records).arg(self.shared.instance());
-        call.arg(millis(PATIENCE)).arg(crossed);
-        let reply: Value = wire.ask(&call, self.link.budget).await?;
+        call.arg(millis(PATIENCE.max(self.settings.lease * 2))).arg(crossed);
+        let prune = self.pruning.call(&open.prune, &self.keys, self.settings.retention);
+        let mut calls = Pipeline::with_capacity(2);
+        calls.add_command(call).add_command(prune);
+        let (reply, pruned): (Value, Value) = open.wire.ask_all(&calls, self.link.budget).await?;
         let look = Look::read(&reply)?;
+        self.pruning.went(&pruned)?;
         self.shared.peers.store(Arc::new(look.peers));
         if *look.opening.life != *self.reading.life() {
-            // What was trimmed from the stream still has its version there.
-            self.read_versions(wire).await?;
+            versions::read(&mut open.wire, &self.keys, &self.shared, self.link.budget).await?;
         }
         self.shared.open(&look.opening, self.reading.checked());
         if self.reading.looked(&look.opening.life) {
@@ -110,33 +147,51 @@ impl Tail {
         Ok(())
     }
 
-    async fn read_versions(&self, wire: &mut Wire) -> Result<(), Trouble> {
-        let within = self.link.budget.max(Duration::from_secs(2));
-        let all: Vec<(Vec<u8>, Vec<u8>)> =
-            wire.ask(redis::cmd("HGETALL").arg(&self.keys.namespaces), within).await?;
-        let versions = all.iter().filter_map(|(namespace, version)| {
-            let namespace = str::from_utf8(namespace).ok().filter(|n| !n.is_empty())?;
-            Some((namespace, str::from_utf8(version).ok()?.parse().ok()?))
-        });
-        self.shared.note_versions(versions);
-        Ok(())
-    }
-
-    async fn read_on(&mut self, wire: &mut Wire) -> Result<(), Trouble> {
+    async fn read_on(&mut self, open: &mut Open) -> Result<(), Trouble> {
+        let mut calls = Pipeline::with_capacity(2);
+        if self.awaited {
+            calls.add_command(self.report(&open.report)).ignore();
+        }
         let mut call = redis::cmd("XREAD");
         call.arg("COUNT").arg(PAGE).arg("BLOCK").arg(millis(self.block));
         call.arg("STREAMS").arg(&self.keys.stream).arg(self.reading.last());
-        let reply: Value = wire.ask(&call, self.block + self.link.budget).await?;
+        calls.add_command(call);
+        let (reply,): (Value,) = open.wire.ask_all(&calls, self.block + self.link.budget).await?;
         let page = Page::read(&reply)?;
+        self.awaited = page.records.iter().any(|record| self.is_awaited(record));
         if page.malformed > 0 {
             self.shared.counters.malformed(page.malformed);
-            tracing::warn!(count = page.malformed, "names in the ledger that cannot be read");
         }
+        self.foreign.look_at(&page);
         if !page.records.is_empty() {
             self.shared.apply(&page.records);
         }
         let last = page.last.as_deref().zip(page.records.last().map(|record| record.position));
         self.reading.page(last, page.entries < PAGE);
         Ok(())
+    }
+
+    /// Whoever purges may wait until all have applied it. Writes are many, and their clients wait
+    /// for nobody.
+    fn is_awaited(&self, record: &Record) -> bool {
+        record.cause == Cause::Purge && *record.writer != *self.shared.instance()
+    }
+
+    fn report(&self, script: &str) -> Cmd {
+        let applied = self.shared.read().applied().shared();
+        let mut call = redis::cmd("EVALSHA");
+        call.arg(script).arg(1).arg(&self.keys.instances);
+        call.arg(self.shared.instance()).arg(applied.to_string());
+        call
+    }
+}
+
+impl Open {
+    async fn new(link: &Link) -> Result<Self, Trouble> {
+        let mut wire = link.connect().await?;
+        let look = wire.load(LOOK, link.budget).await?;
+        let prune = wire.load(PRUNE, link.budget).await?;
+        let report = wire.load(REPORT, link.budget).await?;
+        Ok(Self { wire, look, prune, report })
     }
 }
