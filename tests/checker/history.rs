@@ -47,6 +47,8 @@ pub(crate) struct Read {
     pub(crate) key: Key,
     pub(crate) process: Process,
     pub(crate) hit: bool,
+    /// A hit with a detail: stale, or in doubt.
+    pub(crate) detailed: bool,
 }
 
 /// A write, or a purge after a change, that was answered.
@@ -100,6 +102,8 @@ pub(crate) struct History {
     pub(crate) applied: Vec<Vec<Micros>>,
     /// By seat: when something was wrong there.
     pub(crate) disturbed: Vec<Vec<Window>>,
+    /// By seat: when nothing at all was heard there.
+    pub(crate) silent: Vec<Vec<Window>>,
     /// By process: where it ran, and when it was killed.
     pub(crate) processes: Vec<(Seat, Option<Micros>)>,
     /// By process: when it was asked what it owes, and when it had answered: nothing.
@@ -201,7 +205,7 @@ fn touching(windows: &[Window], (from, to): Window) -> Option<Window> {
 /// When each seat was disturbed, in the two ways that matter.
 pub(crate) struct Weather {
     bounds: Bounds,
-    raw: Vec<Vec<Window>>,
+    silent: Vec<Vec<Window>>,
     shaken: Vec<Vec<Window>>,
     outages: Vec<Vec<Window>>,
 }
@@ -214,7 +218,7 @@ impl Weather {
         };
         Self {
             bounds,
-            raw: history.disturbed.iter().map(|w| merged(w, 0)).collect(),
+            silent: history.silent.iter().map(|w| merged(w, 0)).collect(),
             shaken: history.disturbed.iter().map(longer).collect(),
             outages: history.disturbed.iter().map(|w| merged(w, bounds.grace)).collect(),
         }
@@ -234,7 +238,7 @@ impl Weather {
     /// From when on this seat doubts what it has, if it was cut off at `from` for longer than its
     /// lease, and this lasted until `other` could pay.
     fn doubts(&self, seat: Seat, other: Seat, from: Micros) -> Option<Micros> {
-        let (start, end) = touching(&self.raw[usize::from(seat)], (from, from))?;
+        let (start, end) = touching(self.silent.get(usize::from(seat))?, (from, from))?;
         let outage = touching(&self.outages[usize::from(other)], (from, from + self.bounds.grace));
         let ends_with_it = outage.is_none_or(|(_, until)| until <= end);
         (end - start > self.bounds.lease && ends_with_it).then_some(from + self.bounds.lease)
@@ -381,7 +385,7 @@ mod tests {
 
     fn old(key: Key, process: Process, invoked: Micros) -> Read {
         let returned = invoked + 1000;
-        Read { invoked, returned, version: 0, shown: 0, key, process, hit: true }
+        Read { invoked, returned, version: 0, shown: 0, key, process, hit: true, detailed: false }
     }
 
     /// From which tenth of a second on reading the old is a violation; each tenth is tried.
@@ -444,10 +448,13 @@ mod tests {
     fn who_was_cut_off_as_long_as_the_debtor_doubts_after_its_lease() {
         let mut history = world(Standing::Owed);
         history.disturbed = vec![vec![(10 * SECOND, 15 * SECOND)]; 2];
+        assert_eq!(allowed_until(&mut history, 0, 1), Some(19.0), "it may have heard something");
+        history.silent = history.disturbed.clone();
         assert_eq!(allowed_until(&mut history, 0, 1), Some(13.0));
-        history.disturbed[1] = vec![(10 * SECOND, 14 * SECOND)];
+        history.silent[1] = vec![(10 * SECOND, 14 * SECOND)];
         assert_eq!(allowed_until(&mut history, 0, 1), Some(19.0), "it hears Valkey sooner");
         history.disturbed = vec![vec![(10 * SECOND, 12 * SECOND)]; 2];
+        history.silent = history.disturbed.clone();
         assert_eq!(allowed_until(&mut history, 0, 1), Some(16.0), "it need not have doubted");
     }
 

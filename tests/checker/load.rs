@@ -139,10 +139,11 @@ async fn ask(
         let Some(Question { key, shown, .. }) = waiting.next() else { return };
         let Some(version) = version(&answer, *key) else { return };
         good += 1;
-        let hit = answer.field("cache-status").contains("; hit");
+        let status = answer.field("cache-status");
+        let (hit, detailed) = (status.contains("; hit"), status.contains("detail="));
         let returned = world.now();
         let (key, shown, process) = (*key, *shown, door.process);
-        reads.push(Read { invoked, returned, version, shown, key, process, hit });
+        reads.push(Read { invoked, returned, version, shown, key, process, hit, detailed });
     };
     // What failed was not answered, and is counted as that.
     let _ = wire.ask_all(door.port, &text, questions.len(), PATIENCE, take).await;

@@ -83,6 +83,9 @@ const SEAT: &[Kind] = &[
 /// The same where Sentinel sees to the servers.
 const WATCHED: &[Kind] = &[PrimaryKilled, PrimaryFrozen, PrimaryReplaced];
 
+/// While these last, nothing is heard of the ledger. Others leave gaps.
+const SILENT: &[Kind] = &[ServerKilled, ServerFrozen, LinkSwallows, LinkHeld, LinkRefused];
+
 /// About how long Sentinel takes until all is well again.
 const FAILOVER: Duration = Duration::from_secs(6);
 
@@ -202,7 +205,11 @@ async fn carry_out(world: &World, step: &Step) -> Done {
     }
     let to = world.now();
     let all: Vec<usize> = (0..SEATS).collect();
-    world.disturbed(if of_server { &all } else { &all[step.seat..=step.seat] }, (from, to));
+    let seats = if of_server { &all[..] } else { &all[step.seat..=step.seat] };
+    world.disturbed(seats, (from, to));
+    if SILENT.contains(&step.kind) {
+        world.silenced(seats, (from, to));
+    }
     Done { kind: step.kind, seat: step.seat, from, to }
 }
 

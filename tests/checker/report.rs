@@ -123,7 +123,7 @@ impl Report<'_> {
         let (seat, _) = self.history.processes[usize::from(read.process)];
         writeln!(
             text,
-            "\n--- {} {} through seat {seat} (process {}), {} to {}: read {}, floor {floor}, promised since {}, shown {}, hit {}",
+            "\n--- {} {} through seat {seat} (process {}), {} to {}: read {}, floor {floor}, promised since {}, shown {}, hit {}, detailed {}",
             kind_of(read.key).name,
             path_of(read.key, 0),
             read.process,
@@ -132,7 +132,8 @@ impl Report<'_> {
             read.version,
             promised.map_or_else(|| "never: from nowhere".to_owned(), seconds),
             read.shown,
-            read.hit
+            read.hit,
+            read.detailed
         )?;
         let around = |at: Micros| at + 4_000_000 > read.invoked && at < read.returned + 500_000;
         for ack in self.history.acks.iter().filter(|a| a.key == read.key && around(a.acked)) {

@@ -62,7 +62,8 @@ pub(crate) struct Book {
     pub(crate) reads: Mutex<Vec<Read>>,
     pub(crate) acks: Mutex<Vec<Ack>>,
     pub(crate) unanswered: Mutex<Vec<Unanswered>>,
-    pub(crate) disturbed: Mutex<Vec<(Seat, Window)>>,
+    disturbed: Mutex<Vec<(Seat, Window)>>,
+    silent: Mutex<Vec<(Seat, Window)>>,
     processes: Mutex<Vec<(Seat, Option<Micros>)>>,
     /// When which process said that it owes nothing.
     pub(crate) settled: Mutex<Vec<(Process, Window)>>,
@@ -228,12 +229,21 @@ impl World {
         disturbed.extend(seats.iter().map(|seat| (*seat as Seat, window)));
     }
 
+    /// The same, and none of them heard anything of the ledger in all that time.
+    pub(crate) fn silenced(&self, seats: &[usize], window: Window) {
+        let mut silent = lock(&self.book.silent);
+        silent.extend(seats.iter().map(|seat| (*seat as Seat, window)));
+    }
+
     /// Everything that happened, for the judge.
     pub(crate) fn history(&self) -> History {
-        let mut disturbed = vec![Vec::new(); SEATS];
-        for (seat, window) in lock(&self.book.disturbed).iter() {
-            disturbed[usize::from(*seat)].push(*window);
-        }
+        let by_seat = |all: &Mutex<Vec<(Seat, Window)>>| {
+            let mut sorted = vec![Vec::new(); SEATS];
+            for (seat, window) in lock(all).iter() {
+                sorted[usize::from(*seat)].push(*window);
+            }
+            sorted
+        };
         let processes = lock(&self.book.processes).clone();
         let mut settled = vec![Vec::new(); processes.len()];
         for (process, window) in lock(&self.book.settled).iter() {
@@ -244,7 +254,8 @@ impl World {
             acks: lock(&self.book.acks).clone(),
             promises: promises(),
             applied: self.origin.applied(),
-            disturbed,
+            disturbed: by_seat(&self.book.disturbed),
+            silent: by_seat(&self.book.silent),
             processes,
             settled,
         }
