@@ -31,8 +31,10 @@ impl Pair {
         ask.arg("127.0.0.1").arg(primary.port()).exec(&mut replica.client()).unwrap();
         let mut client = primary.client();
         eventually("the replica follows", async || {
-            let info: String = redis::cmd("INFO").arg("replication").query(&mut client).unwrap();
-            info.contains("state=online")
+            // Said to be online, it may not have acknowledged anything yet.
+            redis::cmd("SET").arg("larder-test").arg(1).exec(&mut client).unwrap();
+            let has: u64 = redis::cmd("WAIT").arg(1).arg(500).query(&mut client).unwrap();
+            has == 1
         })
         .await;
         let fleet = Fleet::over(primary, 2, |setup| {
@@ -115,4 +117,19 @@ async fn replicas_that_are_asked_for_and_not_there_are_warned_about() {
     fleet.origin.when("POST", "/a").replies(ok("done"));
     let reply = fleet.client(0).asks("POST", "/a").send().await;
     assert_eq!(detail(&reply), "invalidated-not-replicated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_refuses_does_so_before_the_origin_sees_what_no_replica_knows_of() {
+    let pair = Pair::of("soft_ttl = \"1h\"\non_store_down = \"refuse\"").await;
+    pair.post().await;
+    pair.replica.freeze();
+    let reply = pair.fleet.client(0).asks("POST", "/a").send().await;
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    assert_eq!(pair.fleet.origin.saw_method("POST", "/a"), 1);
+    pair.replica.thaw();
+    eventually("it is taken again", async || {
+        pair.fleet.client(0).asks("POST", "/a").send().await.status == 200
+    })
+    .await;
 }
