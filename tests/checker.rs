@@ -115,6 +115,7 @@ struct Run {
     text: String,
 }
 
+#[expect(clippy::print_stdout, reason = "a run tells its figures")]
 async fn run(
     seed: u64,
     load: Load,
@@ -267,6 +268,7 @@ fn new_seed() -> u64 {
 }
 
 /// A run as the environment wants it, and what must hold of it.
+#[expect(clippy::print_stdout, reason = "a run tells its seed")]
 async fn check(topology: Topology, seconds: u64, faults: u64) {
     let seed = setting("LARDER_CHECKER_SEED").unwrap_or_else(new_seed);
     let time = Duration::from_secs(setting("LARDER_CHECKER_SECONDS").unwrap_or(seconds));

@@ -100,7 +100,7 @@ impl Race {
         let asked = self.ask(&position);
         eventually("they wait, or have been answered", async || {
             let answered = asked.iter().filter(|a| a.is_finished()).count();
-            self.fleet.in_flight().await + answered >= asked.len() + 1
+            self.fleet.in_flight().await + answered > asked.len()
         })
         .await;
         self.gate.open();
