@@ -295,7 +295,7 @@ async fn nothing_stale_is_read_through_failovers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_writer_that_goes_past_larder_is_noticed() {
+async fn a_writer_that_goes_past_the_cache_is_noticed() {
     let load = Load { readers: 2, writers: 2, pause: 20, past: true };
     let time = Duration::from_secs(3);
     let run = run(1, load, vec![Vec::new(); 3], time, Topology::One).await;
