@@ -48,11 +48,30 @@ pub(crate) struct Process {
 
 impl Told for Process {
     fn tell(&self, into: &mut Twofold) {
-        let Self { instance, alive, reading, tail, exchange, memory, flights, puts, .. } = self;
+        // Without `..`: whoever adds a field says whether the future depends on it. `reading` has
+        // the life and how far it was read.
+        let Self {
+            instance,
+            alive,
+            ledger,
+            reading,
+            life: _,
+            read: _,
+            tail,
+            tail_deposed,
+            append_deposed,
+            looked,
+            exchange,
+            memory,
+            flights,
+            puts,
+            strict,
+            deceived,
+            cut,
+        } = self;
         (instance, alive, reading, tail, exchange, memory, flights, puts).hash(into);
-        (self.tail_deposed, self.append_deposed, self.looked, self.deceived, self.cut).hash(into);
-        self.strict.hash(into);
-        self.ledger.fingerprint(into);
+        (tail_deposed, append_deposed, looked, deceived, cut, strict).hash(into);
+        ledger.fingerprint(into);
     }
 }
 
