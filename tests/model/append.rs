@@ -1,4 +1,9 @@
 //! Announcing and appending what is due, as `store/valkey/ledger/append.rs` does.
+//!
+//! | the connection | means | what can happen next |
+//! |---|---|---|
+//! | is idle | nothing is due, or not sent yet | what is due is sent, or cannot be |
+//! | has an exchange | what was sent was carried out, its answer on its way | it arrives, or is lost; or it is sent again |
 
 use larder::ledger::{Debt, Intent, Mode, Position, Ticket};
 
@@ -18,6 +23,7 @@ pub(crate) struct Exchange {
     pub(crate) debts: Vec<(Ticket, Position)>,
 }
 
+/// What can happen.
 impl World {
     pub(crate) fn append_goes_on(&self, p: u8, all: &mut Vec<Event>) {
         let process = self.at(p);
@@ -57,6 +63,7 @@ impl World {
     }
 }
 
+/// What happens.
 impl World {
     pub(crate) fn send_due(&mut self, p: u8, scenario: &Scenario) -> Result<(), Violation> {
         self.send(p, scenario)?;

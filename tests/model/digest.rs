@@ -11,6 +11,7 @@ pub(crate) struct Sealed<T> {
     pub(crate) digest: u128,
 }
 
+/// What makes one state another than the next.
 pub(crate) trait Told {
     fn tell(&self, into: &mut Twofold);
 }

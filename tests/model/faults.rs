@@ -47,8 +47,10 @@ pub(crate) enum Fault {
     Trim,
 }
 
+/// Kinds of them.
 pub(crate) const FAULTS: usize = Fault::Trim as usize + 1;
 
+/// How much more may go wrong.
 impl World {
     pub(crate) fn used(&self, scenario: &Scenario, fault: Fault) -> bool {
         let had = scenario.faults.iter().find(|(f, _)| *f == fault).map_or(0, |(_, n)| *n);
@@ -64,6 +66,7 @@ impl World {
     }
 }
 
+/// What can go wrong now.
 impl World {
     pub(crate) fn faults(&self, all: &mut Vec<Event>) {
         for p in [0, 1] {
@@ -126,6 +129,7 @@ impl World {
     }
 }
 
+/// What then happens.
 impl World {
     pub(crate) fn lose_answer(&mut self, w: u8, scenario: &Scenario) {
         self.spend(Fault::LoseAnswer);

@@ -15,6 +15,7 @@ use crate::scenario::Scenario;
 use crate::server::Entry;
 use crate::world::{BELONGS, Event, World, moment};
 
+/// How far a fill is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Stage {
     /// Found in the shared store, on its way here.
@@ -27,6 +28,7 @@ pub(crate) enum Stage {
     Streaming(Entry),
 }
 
+/// A fill.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Flight {
     pub(crate) key: Position,
@@ -46,6 +48,7 @@ pub(crate) struct Get {
     pub(crate) tick: u8,
 }
 
+/// What can happen.
 impl World {
     pub(crate) fn flights_go_on(&self, p: u8, scenario: &Scenario, all: &mut Vec<Event>) {
         let process = self.at(p);
@@ -87,6 +90,7 @@ impl World {
     }
 }
 
+/// What happens.
 impl World {
     /// Part of every key.
     pub(crate) fn key(&self, p: u8, scenario: &Scenario) -> Position {

@@ -29,6 +29,7 @@ pub(crate) enum Tail {
     Reading(u8, Vec<Row>, bool),
 }
 
+/// What can happen.
 impl World {
     pub(crate) fn tail_goes_on(&self, p: u8, scenario: &Scenario, all: &mut Vec<Event>) {
         let process = self.at(p);
@@ -70,6 +71,7 @@ impl World {
     }
 }
 
+/// What happens.
 impl World {
     pub(crate) fn connect(&mut self, p: u8, scenario: &Scenario) {
         let process = self.process(p);

@@ -147,6 +147,7 @@ pub(crate) fn moment(tick: u8) -> Timestamp {
     Timestamp::from_millis(START + u64::from(tick) * TICK)
 }
 
+/// From one moment to the next.
 impl World {
     pub(crate) fn new(scenario: &Scenario) -> Self {
         let server = Server::new(1, START);
@@ -262,6 +263,7 @@ impl World {
     }
 }
 
+/// What can happen.
 impl World {
     /// In an order of its own.
     pub(crate) fn events(&self, scenario: &Scenario) -> Vec<Event> {
@@ -305,6 +307,7 @@ impl World {
     }
 }
 
+/// What happens.
 impl World {
     pub(crate) fn go(&mut self, scenario: &Scenario, event: Event) -> Result<(), Violation> {
         match event {
@@ -367,6 +370,7 @@ impl World {
     }
 }
 
+/// Who is who.
 impl World {
     pub(crate) fn process(&mut self, p: u8) -> &mut Process {
         &mut Rc::make_mut(&mut self.processes[usize::from(p)]).value

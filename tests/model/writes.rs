@@ -18,6 +18,7 @@ use crate::scenario::Scenario;
 use crate::server::{Entry, Instance, spelled};
 use crate::world::{BELONGS, Event, SPAN, World, moment};
 
+/// How far a write is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Progress {
     Idle,
@@ -31,6 +32,7 @@ pub(crate) enum Progress {
     Dead,
 }
 
+/// A write, as long as the world stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Write {
     pub(crate) by: u8,
@@ -67,6 +69,7 @@ impl Write {
     }
 }
 
+/// What can happen.
 impl World {
     pub(crate) fn writes_go_on(&self, scenario: &Scenario, all: &mut Vec<Event>) {
         for (w, write) in (0..).zip(&self.writes) {
@@ -106,6 +109,7 @@ impl World {
     }
 }
 
+/// What happens.
 impl World {
     pub(crate) fn intend(&mut self, w: u8, scenario: &Scenario) {
         let Write { by, names, .. } = self.writes[usize::from(w)];
