@@ -287,3 +287,47 @@ fn the_table_of_lifetimes_is_what_is_computed() {
         assert_eq!(lifetimes(&by_route, said), route, "{row}");
     }
 }
+
+// --- races ---
+
+/// All functions that there are, by name.
+fn functions() -> BTreeSet<String> {
+    fn collect(folder: &Path, into: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).expect("a readable folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                collect(&path, into);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = fs::read_to_string(&path).expect("a readable file");
+                let names =
+                    text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next());
+                into.extend(names.map(str::to_owned));
+            }
+        }
+    }
+    let mut names = BTreeSet::new();
+    ["src", "tests"].iter().for_each(|folder| collect(&root().join(folder), &mut names));
+    names
+}
+
+#[test]
+fn every_race_is_shown_closed_by_tests_that_exist_or_says_in_what_it_is_not() {
+    let (page, functions) = (read("docs/consistency.md"), functions());
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| {
+            line.starts_with("| ") && line.as_bytes().get(2).is_some_and(u8::is_ascii_digit)
+        })
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    let numbers: Vec<String> = rows.iter().map(|row| row[0].to_owned()).collect();
+    assert_eq!(numbers, (1..=31).map(|n| n.to_string()).collect::<Vec<_>>());
+    for row in &rows {
+        let shown = row.last().expect("four cells");
+        let names = code_spans(shown);
+        let missing: Vec<_> = names.iter().filter(|name| !functions.contains(**name)).collect();
+        assert!(missing.is_empty(), "race {}: there is no {missing:?}", row[0]);
+        let said = row[2].contains("not closed") || row[2].contains("not used");
+        assert!(!names.is_empty() || (said && shown.starts_with('–')), "race {}: {shown}", row[0]);
+    }
+}

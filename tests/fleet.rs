@@ -6,6 +6,7 @@
 //! | `write.rs` | does every process see what was written through another? |
 //! | `parts.rs` | do processes put together what each has of a whole? |
 //! | `represent.rs` | does every process see what the answer to a write put into the store, and when it goes? |
+//! | `race.rs` | can a slow GET through one process bring back what a write through another replaced? |
 //! | `bridge.rs` | does every process obey what is published on a channel, and what if it could not be heard? |
 //! | `events.rs` | does every process obey what backends append themselves, by the very commands of `docs/events.md`? |
 //! | `purge.rs` | does every process see what was purged through another? |
@@ -44,6 +45,8 @@ mod outage;
 mod parts;
 #[path = "fleet/purge.rs"]
 mod purge;
+#[path = "fleet/race.rs"]
+mod race;
 #[path = "fleet/represent.rs"]
 mod represent;
 #[path = "fleet/spread.rs"]

@@ -5,6 +5,7 @@
 //! | due | Valkey has not been told, or has lost what it was told | when it is sent |
 //! | late | the same, and an attempt to tell it failed | when it is sent |
 //! | sent | on its way | announced, or failed: then it is late |
+//! | outrun | on its way to a life of the stream that is over by now | due when that is answered; failed: late |
 //! | announced | Valkey keeps it until a deadline, and then invalidates its names | closed, withdrawn; due again before the deadline, or when the stream begins another life |
 //!
 //! An intent is closed by the record of its write (see `owed.rs`), and withdrawn if nothing was
@@ -54,6 +55,7 @@ enum State {
     Due,
     Late,
     Sent,
+    Outrun,
     Announced(Timestamp),
 }
 
@@ -97,7 +99,7 @@ impl Intents {
         let due = self.open.values_mut().filter_map(|open| {
             let due = match open.state {
                 State::Due | State::Late => true,
-                State::Sent => false,
+                State::Sent | State::Outrun => false,
                 State::Announced(at) => open.intent.is_put_off(now.since(at)),
             };
             due.then(|| {
@@ -116,7 +118,10 @@ impl Intents {
     /// Valkey has been told, by a message sent at `at`.
     pub fn announced(&mut self, ticket: Ticket, at: Timestamp) {
         if let Some(open) = self.open.get_mut(&ticket) {
-            open.state = State::Announced(at);
+            open.state = match open.state {
+                State::Outrun => State::Due,
+                _ => State::Announced(at),
+            };
         }
     }
 
@@ -160,9 +165,11 @@ impl Intents {
     /// The stream began another life, which may not know of any of them.
     pub(super) fn lost(&mut self) {
         for open in self.open.values_mut() {
-            if let State::Announced(_) = open.state {
-                open.state = State::Due;
-            }
+            open.state = match open.state {
+                State::Announced(_) => State::Due,
+                State::Sent => State::Outrun,
+                state => state,
+            };
         }
     }
 }
@@ -224,6 +231,8 @@ mod tests {
         intents.take_due(at(0));
         intents.lost();
         assert_eq!(intents.take_due(at(0)), [], "its answer is still to come");
+        intents.announced(Ticket(1), at(0));
+        assert_eq!(intents.take_due(at(0)), [intent(1)], "the answer was of the life before");
         intents.announced(Ticket(1), at(0));
         intents.lost();
         assert_eq!(intents.take_due(at(0)), [intent(1)]);

@@ -144,12 +144,18 @@ pub fn may_cover_an_error(entry: &Entry, now: Timestamp) -> bool {
 }
 
 /// May an entry of this standing be served because the origin failed? Not what was invalidated, nor
-/// what is in doubt where that binds: an error is then the better answer.
+/// what is in doubt where that binds: an error is then the better answer. What is in doubt may have
+/// been replaced, and what was purged softly was; so somebody must have said that something old is
+/// better than an error: a `stale-if-error`, of the route or the response. The time for which the
+/// entry would have been fresh says nothing of the kind.
 pub fn may_stand_in(route: &Route, entry: &Entry, standing: Standing, now: Timestamp) -> bool {
+    let times = &entry.response.times;
+    let granted = times.error_until > times.fresh_until;
     let allowed = match standing {
         Standing::Invalidated => false,
-        Standing::Suspect(doubt) => !binds(route, doubt),
-        Standing::Good | Standing::Softened => true,
+        Standing::Suspect(doubt) => granted && !binds(route, doubt),
+        Standing::Softened => granted,
+        Standing::Good => true,
     };
     allowed && may_cover_an_error(entry, now)
 }

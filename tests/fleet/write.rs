@@ -6,7 +6,7 @@ use crate::Fleet;
 use crate::support::client::Reply;
 use crate::support::larder::Setup;
 use crate::support::origin::{Gate, Resource, ok, status};
-use crate::support::wait::{eventually, within};
+use crate::support::wait::{eventually, stays, within};
 
 const KEEPS: &str = "soft_ttl = \"1h\"";
 const PATH: &str = "/things/7";
@@ -83,6 +83,21 @@ async fn a_process_that_hears_nothing_serves_the_old_no_longer_than_its_lease() 
     for _ in 0..20 {
         fleet.client(1).get(PATH).await.expect(200, "new");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_that_fails_does_not_bring_back_what_may_have_been_replaced() {
+    let fleet = with_a_deaf_process("500ms").await;
+    write(&fleet, 0, "new").await;
+    fleet.origin.when("GET", PATH).replies(status(503));
+    within(Duration::from_millis(2_500), "the old is not served any more", async || {
+        fleet.client(1).get(PATH).await.status == 503
+    })
+    .await;
+    stays(Duration::from_millis(500), "nor later", async || {
+        fleet.client(1).get(PATH).await.status == 503
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

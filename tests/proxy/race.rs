@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::World;
 use crate::support::client::Reply;
-use crate::support::origin::{Answer, Gate, Resource, ok, status};
+use crate::support::origin::{Answer, Gate, Resource, lost, ok, status};
 use crate::support::wait::{eventually, soon};
 
 const KEEPS: &str = "soft_ttl = \"1h\"";
@@ -86,6 +86,19 @@ async fn a_slow_reader_does_not_bring_back_what_a_delete_removed() {
     let race = Race::with(KEEPS, 0, |a| a).await;
     let slow = race.slow_reader().await;
     assert_eq!(race.world.client.asks("DELETE", PATH).send().await.status, 204);
+    race.new_for_everybody(Some(slow)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_does_not_bring_back_what_a_put_whose_answer_was_lost_replaced() {
+    let race = Race::with(KEEPS, 0, |a| a).await;
+    let value = race.value.clone();
+    race.world.origin.when("PUT", PATH).answers(move |_| {
+        value.set("new");
+        lost()
+    });
+    let slow = race.slow_reader().await;
+    assert_eq!(race.world.client.asks("PUT", PATH).content("x").send().await.status, 502);
     race.new_for_everybody(Some(slow)).await;
 }
 

@@ -96,10 +96,16 @@ impl Setup {
 
     /// Runs it, and waits until it listens.
     pub(crate) async fn start(&self) -> Larder {
+        self.start_as(Larder::command()).await
+    }
+
+    /// The same with a command that has this program in it.
+    pub(crate) async fn start_as(&self, mut command: Command) -> Larder {
         let directory = tempfile::tempdir().expect("a directory for temporary files");
         let file = directory.path().join("proxy.toml");
         std::fs::write(&file, self.text()).expect("a file");
-        let mut larder = Larder::spawn(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
+        command.args(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
+        let mut larder = Larder::of(command);
         larder.file = Some((directory, file));
         larder.until_it_listens(true).await;
         larder
@@ -124,9 +130,12 @@ pub(crate) struct Larder {
 type Lines = Arc<Mutex<Vec<String>>>;
 
 impl Larder {
-    /// The program with these arguments.
+    /// The program with these arguments: as built with the tests, or the one that
+    /// `LARDER_TEST_BINARY` names.
     pub(crate) fn command() -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        let built = env!("CARGO_BIN_EXE_larder").into();
+        let program = std::env::var_os("LARDER_TEST_BINARY").unwrap_or(built);
+        let mut command = Command::new(program);
         command.env_remove("LARDER_CONFIG").env_remove("LARDER_ADMIN_TOKEN");
         command.env("NO_COLOR", "1").stdin(Stdio::null());
         command
@@ -134,8 +143,13 @@ impl Larder {
 
     /// Starts it with these arguments.
     pub(crate) fn spawn<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
-        let mut child = Self::command()
-            .args(arguments)
+        let mut command = Self::command();
+        command.args(arguments);
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -2,7 +2,6 @@
 //! sockets. It counts what it is asked and remembers it.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -211,6 +210,8 @@ enum Content {
     Taps(Tap),
     /// 101, and everything comes back in upper case.
     Upgrade,
+    /// The connection closes instead of an answer.
+    Lost,
 }
 
 /// 200 with this content.
@@ -230,6 +231,11 @@ pub(crate) fn status(code: u16) -> Answer {
     let empty = status.is_informational() || code == 204 || code == 304;
     let content = if empty { String::new() } else { code.to_string() };
     Answer { status, ..ok(content) }
+}
+
+/// No answer: the connection closes when it would have come.
+pub(crate) fn lost() -> Answer {
+    Answer { content: Content::Lost, ..status(500) }
 }
 
 /// 200 with JSON.
@@ -407,7 +413,7 @@ impl Drop for Open {
 async fn respond(
     script: Arc<Script>,
     request: Request<Incoming>,
-) -> Result<Response<Sent>, Infallible> {
+) -> Result<Response<Sent>, BrokenOff> {
     let (parts, mut body) = request.into_parts();
     let target = parts.uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
     let asked = {
@@ -439,6 +445,9 @@ async fn respond(
     if matches!(answer.content, Content::Upgrade) {
         let request = Request::from_parts(parts, body);
         tokio::spawn(shout(request));
+    }
+    if matches!(answer.content, Content::Lost) {
+        return Err(BrokenOff);
     }
     Ok(answer.response())
 }
@@ -488,6 +497,7 @@ impl Answer {
             Content::Taps(tap) => {
                 Sent::Tapped(lock(&tap.out).take().expect("a tap is for one answer"))
             }
+            Content::Lost => Sent::Whole(None),
             Content::Upgrade => {
                 let mut response = Response::new(Sent::Whole(None));
                 *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

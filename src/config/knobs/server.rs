@@ -204,7 +204,7 @@ pub(super) static STORE_KNOBS: &[Knob] = &[
         key: "ledger_names",
         kind: Kind::Integer(1, 100_000_000),
         preset: Is("500000"),
-        says: "How many invalidated names are remembered, at about 40 bytes each; entries older \
+        says: "How many invalidated names are remembered, at about 80 bytes each; entries older \
                than the oldest are suspect.",
         turn: "Raise it above (invalidations per second) x (longest hard_ttl in seconds).",
     },

@@ -144,15 +144,16 @@ impl Shared {
         versions::cached(state, namespace, || self.read().version(namespace))
     }
 
+    /// `heard` is read first: when it tells of a silence that is over, the generation that is read
+    /// after it is that of after the silence.
     pub(super) fn generation(&self, now: Timestamp) -> Option<u64> {
+        let heard = match self.lease {
+            None => true,
+            Some(lease) => self.heard_age(now).is_some_and(|age| age <= lease),
+        };
         let generation = self.generation.load(Ordering::Acquire);
-        if now.as_millis() < self.turning.load(Ordering::Acquire) {
-            return None;
-        }
-        match self.lease {
-            None => Some(generation),
-            Some(lease) => self.heard_age(now).filter(|age| *age <= lease).map(|_| generation),
-        }
+        let turned = now.as_millis() >= self.turning.load(Ordering::Acquire);
+        (heard && turned).then_some(generation)
     }
 
     pub(super) fn heard_age(&self, now: Timestamp) -> Option<Duration> {

@@ -25,7 +25,8 @@ const LOOK: &str =
     concat!(include_str!("common.lua"), include_str!("sight.lua"), include_str!("look.lua"));
 const REPORT: &str = concat!(include_str!("common.lua"), include_str!("report.lua"));
 
-/// How often to look whether it is still the same stream.
+/// How often, at least, to look whether it is still the same stream; more often with a short lease: a
+/// stream that was lost answers like one in which nothing happens.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// After this long, an instance that says nothing is struck off; after twice its lease at the
@@ -107,7 +108,7 @@ impl Tail {
         loop {
             let sent = clock::now();
             self.read_on(&mut open).await?;
-            if self.reading.must_look(looked.elapsed() >= EVERY) {
+            if self.reading.must_look(looked.elapsed() >= EVERY.min(self.settings.lease / 2)) {
                 looked = Instant::now();
                 self.look(&mut open).await?;
                 self.foreign.settle(&mut open.wire, &self.link, &self.keys, &self.settings).await?;
