@@ -3,11 +3,19 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `world.rs` | one moment; what can happen next; what must hold |
+//! | `scenario.rs` | what is explored |
+//! | `world.rs` | one moment; what can happen next |
+//! | `process.rs` | what one process holds |
+//! | `writes.rs`, `reads.rs` | requests under way |
+//! | `tail.rs`, `append.rs` | following the stream; announcing and appending |
+//! | `faults.rs` | what may go wrong |
+//! | `judge.rs` | what must hold |
+//! | `planted.rs` | mistakes planted into the model's processes and its Valkey: each must be caught |
+//! | `words.rs` | events in plain words |
+//! | `digest.rs` | digests of states |
 //! | `server.rs` | what the scripts do to Valkey, without Valkey |
 //! | `conformance.rs` | that they do the same to a real one |
 //! | `explore.rs` | breadth first: every state once, and the shortest way to what must not be |
-//! | `bugs.rs` | mistakes planted into the model's processes and its Valkey: each must be caught |
 //!
 //! The processes hold the shipped `Ledger` and `Reading`; nothing of them is imitated. What is
 //! imitated: Valkey, the origin, and the order in which the layers call the ledger.
@@ -71,25 +79,47 @@
 #![expect(clippy::print_stdout, reason = "how many states, and the way to each planted bug")]
 #![expect(clippy::disallowed_methods, reason = "exploring takes real time, which is told")]
 
-#[path = "model/bugs.rs"]
-mod bugs;
+#[path = "model/append.rs"]
+mod append;
 #[path = "model/conformance.rs"]
 mod conformance;
+#[path = "model/digest.rs"]
+mod digest;
 #[path = "model/explore.rs"]
 mod explore;
+#[path = "model/faults.rs"]
+mod faults;
+#[path = "model/judge.rs"]
+mod judge;
+#[path = "model/planted.rs"]
+mod planted;
+#[path = "model/process.rs"]
+mod process;
+#[path = "model/reads.rs"]
+mod reads;
+#[path = "model/scenario.rs"]
+mod scenario;
 #[path = "model/server.rs"]
 mod server;
+#[path = "model/tail.rs"]
+mod tail;
 #[path = "support/valkey.rs"]
 #[expect(dead_code, reason = "these tests freeze no server")]
 mod valkey;
+#[path = "model/words.rs"]
+mod words;
 #[path = "model/world.rs"]
 mod world;
+#[path = "model/writes.rs"]
+mod writes;
 
 use std::time::Instant;
 
 use explore::explore;
+use faults::Fault;
+use scenario::Scenario;
 use server::{NAMESPACE, PATH};
-use world::{Event, Fault, Scenario};
+use world::Event;
 
 /// Distinct states of each scenario that are visited if nobody says otherwise.
 const STATES: usize = 36_000;
@@ -234,7 +264,7 @@ fn it_holds_across_failovers() {
 fn every_planted_bug_is_caught() {
     let only = std::env::var("LARDER_MODEL_SCENARIO").unwrap_or_default();
     let mut missed = Vec::new();
-    for scenario in bugs::planted() {
+    for scenario in planted::worlds() {
         let name = format!("{:?}", scenario.bug);
         if !name.contains(&only) {
             continue;

@@ -116,12 +116,10 @@ impl Index {
     }
 
     pub(super) fn fingerprint(&self, into: &mut impl Hasher) {
-        (&self.prefixes, self.newest, self.forgotten).hash(into);
-        for table in [&self.hard, &self.soft] {
-            let mut slots: Vec<_> = table.slots.iter().collect();
-            slots.sort_unstable_by_key(|(digest, _)| **digest);
-            (slots, &table.batches).hash(into);
-        }
+        let Self { hard, soft, spread, prefixes, newest, forgotten } = self;
+        (spread, prefixes, newest, forgotten).hash(into);
+        hard.fingerprint(into);
+        soft.fingerprint(into);
     }
 
     fn note_prefix(&mut self, length: usize, position: Position) {
@@ -200,6 +198,13 @@ impl Table {
         self.shrink()
     }
 
+    fn fingerprint(&self, into: &mut impl Hasher) {
+        let Self { slots, batches, listed, limit } = self;
+        let mut slots: Vec<_> = slots.iter().collect();
+        slots.sort_unstable_by_key(|(digest, _)| **digest);
+        (slots, batches, listed, limit).hash(into);
+    }
+
     /// The number of the batch being filled; of a new one if that is full.
     fn open_batch(&mut self) -> u32 {
         let size = self.limit.div_ceil(16);
@@ -275,9 +280,11 @@ impl Versions {
     }
 
     pub(super) fn fingerprint(&self, into: &mut impl Hasher) {
-        let mut bumps: Vec<_> = self.bumps.iter().collect();
+        // How often it changed matters only to who has kept an earlier count.
+        let Self { bumps, limit, changes: _ } = self;
+        let mut bumps: Vec<_> = bumps.iter().collect();
         bumps.sort_unstable();
-        bumps.hash(into);
+        (bumps, limit).hash(into);
     }
 
     /// Returns the highest position that had to be dropped for it.

@@ -422,13 +422,28 @@ impl Ledger {
     /// tell which is which. For exploring what it does (`tests/model.rs`), and of no other use.
     #[doc(hidden)]
     pub fn fingerprint(&self, into: &mut impl Hasher) {
-        let Self { applied, fence, horizon, heard, back_at, opening, crossed, .. } = self;
-        (applied, fence, horizon, heard, back_at, opening, crossed).hash(into);
-        (&self.instance, &self.intents).hash(into);
-        self.index.fingerprint(into);
-        self.recent.hash(into);
-        self.versions.fingerprint(into);
-        self.owed.fingerprint(into);
+        // Without `..`, here and below: whoever adds a field says whether the future depends on it.
+        let Self {
+            index,
+            recent,
+            versions,
+            applied,
+            fence,
+            horizon,
+            lease,
+            heard,
+            back_at,
+            opening,
+            crossed,
+            instance,
+            owed,
+            intents,
+        } = self;
+        (applied, fence, horizon, lease, heard, back_at).hash(into);
+        (opening, crossed, instance, intents, recent).hash(into);
+        index.fingerprint(into);
+        versions.fingerprint(into);
+        owed.fingerprint(into);
     }
 
     fn doubt(&self, as_of: Position, vouched: Timestamp, now: Timestamp) -> Option<Doubt> {

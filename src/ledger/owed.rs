@@ -246,8 +246,10 @@ impl Owed {
     }
 
     pub(super) fn fingerprint(&self, into: &mut impl Hasher) {
-        (self.issued, &self.items, &self.kept).hash(into);
-        for names in [&self.hard, &self.soft] {
+        // How often it collapsed is only told.
+        let Self { items, hard, soft, issued, kept, collapses: _ } = self;
+        (issued, items, kept).hash(into);
+        for names in [hard, soft] {
             let mut digests: Vec<_> = names.iter().map(Name::digest).collect();
             digests.sort_unstable();
             digests.hash(into);

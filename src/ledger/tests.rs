@@ -62,6 +62,35 @@ fn reaches(index: usize, entry: usize) -> bool {
     reached[entry].contains(&(index % NAMES.len()))
 }
 
+fn fingerprint(records: &[Record]) -> u64 {
+    let mut ledger = heard(100);
+    ledger.apply_at(records, NOW);
+    let mut hasher = std::hash::DefaultHasher::new();
+    ledger.fingerprint(&mut hasher);
+    hasher.finish()
+}
+
+#[test]
+fn ledgers_that_may_come_to_differ_have_different_fingerprints() {
+    let fence_of = |epoch: &str| Record { kind: Kind::Fence { epoch: epoch.into() }, ..fence(5) };
+    let told = [
+        vec![],
+        vec![record(999_999, 3, Mode::Hard)],
+        vec![record(999_999, 3, Mode::Soft)],
+        vec![record(999_999, 3, Mode::Spread(30_000))],
+        vec![record(999_999, 3, Mode::Spread(31_000))],
+        vec![record(999_999, 4, Mode::Spread(31_000))],
+        vec![fence_of("e")],
+        vec![fence_of("f")],
+    ];
+    for (n, one) in told.iter().enumerate() {
+        assert_eq!(fingerprint(one), fingerprint(one), "{one:?}");
+        for other in told.iter().take(n) {
+            assert_ne!(fingerprint(one), fingerprint(other), "{one:?} {other:?}");
+        }
+    }
+}
+
 #[test]
 fn a_record_that_is_not_where_the_tail_reads_is_appended_again() {
     let mut ledger = Ledger::new(100, Some(Duration::from_secs(2))).named("me");

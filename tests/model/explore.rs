@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use crate::world::{Event, Scenario, World};
+use crate::scenario::Scenario;
+use crate::world::{Event, World};
 
 /// What came of it.
 #[derive(Debug)]

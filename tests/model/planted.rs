@@ -1,8 +1,13 @@
 //! Mistakes that one could make, planted into the model's processes and its Valkey, never into the
 //! shipped code. Each must be caught.
 
-use crate::server::{NAMESPACE, PATH};
-use crate::world::{Event as E, Fault, Scenario};
+use larder::ledger::{Doubt, Standing};
+
+use crate::faults::Fault;
+use crate::process::Process;
+use crate::scenario::Scenario;
+use crate::server::{Entry, Lapses, NAMESPACE, PATH};
+use crate::world::{Event as E, moment};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
@@ -33,37 +38,12 @@ pub(crate) enum Bug {
 }
 
 /// Each with the smallest world that it shows in.
-pub(crate) fn planted() -> Vec<Scenario> {
+pub(crate) fn worlds() -> Vec<Scenario> {
     use Bug as B;
     use Fault as F;
-    let world = |writes: &[(u8, u8)], fills, ticks, faults: &[(Fault, u8)]| Scenario {
-        name: "planted",
-        writes: writes.to_vec(),
-        fills,
-        ticks,
-        faults: faults.to_vec(),
-        swift: true,
-        sent: true,
-        ..Scenario::default()
-    };
     let (one, crash) = ([(0, PATH)], [(F::Crash, 1)]);
     let two = |other| [(0, PATH), (1, other)];
-    let filled = |p| {
-        [
-            E::Fill(p),
-            E::Found(p, 0),
-            E::OriginReads(p, 0),
-            E::Received(p, 0),
-            E::Stored(p, 0),
-            E::Put(p),
-        ]
-    };
-    // Process 1 has written, and filled as of a record that process 0 has not read.
-    let mut ahead = vec![E::Apply(1), E::Conclude(1), E::Send(1), E::ReadThrough(1, true)];
-    ahead.extend(filled(1));
-    // Process 0 has filled as of a step of its own.
-    let mut stepped = vec![E::Apply(0), E::Conclude(0)];
-    stepped.extend(filled(0));
+    let (ahead, stepped) = (ahead(), stepped());
     let all = [
         (B::DeleteInsteadOfStamp, world(&one, 1, 0, &[])),
         (B::PositionReadAfterTheFetch, world(&one, 1, 0, &[])),
@@ -94,4 +74,79 @@ pub(crate) fn planted() -> Vec<Scenario> {
         (B::HeadNotWaitedFor, Scenario { stricts: 1, ..world(&one, 0, 0, &[]) }),
     ];
     all.map(|(bug, scenario)| Scenario { bug: Some(bug), ..scenario }).to_vec()
+}
+
+fn world(writes: &[(u8, u8)], fills: u8, ticks: u8, faults: &[(Fault, u8)]) -> Scenario {
+    Scenario {
+        name: "planted",
+        writes: writes.to_vec(),
+        fills,
+        ticks,
+        faults: faults.to_vec(),
+        swift: true,
+        sent: true,
+        ..Scenario::default()
+    }
+}
+
+/// Process 1 has written, and filled as of a record that process 0 has not read.
+fn ahead() -> Vec<E> {
+    let written = [E::Apply(1), E::Conclude(1), E::Send(1), E::ReadThrough(1, true)];
+    written.into_iter().chain(filled(1)).collect()
+}
+
+/// Process 0 has filled as of a step of its own.
+fn stepped() -> Vec<E> {
+    [E::Apply(0), E::Conclude(0)].into_iter().chain(filled(0)).collect()
+}
+
+fn filled(p: u8) -> [E; 6] {
+    [
+        E::Fill(p),
+        E::Found(p, 0),
+        E::OriginReads(p, 0),
+        E::Received(p, 0),
+        E::Stored(p, 0),
+        E::Put(p),
+    ]
+}
+
+impl Scenario {
+    /// The mistakes of its Valkey.
+    pub(crate) fn lapses(&self) -> Lapses {
+        Lapses {
+            no_fence: self.has(Bug::NoFence),
+            no_floor: self.has(Bug::PositionBelowTheFloor),
+            no_orphan_closing: self.has(Bug::NoOrphanClosing),
+            close_without_record: self.has(Bug::OrphanClosedWithoutRecord),
+        }
+    }
+}
+
+impl Process {
+    /// What an entry is taken to be worth by a process that has this bug.
+    pub(crate) fn mistaken(&self, bug: Bug, entry: &Entry, tick: u8) -> Standing {
+        let standing = || self.judge(entry, entry.as_of, tick);
+        match bug {
+            Bug::DeleteInsteadOfStamp | Bug::VersionFromACounter => Standing::Good,
+            // The rule that distrusts who knows more of the stream than this process.
+            Bug::TrustAheadInDebt => {
+                self.judge(entry, entry.as_of.min(self.ledger.applied()), tick)
+            }
+            Bug::NoTimeForDebts => match standing() {
+                Standing::Suspect(Doubt::Unheard)
+                    if self.ledger.heard_at() == moment(tick)
+                        && entry.as_of <= self.ledger.applied() =>
+                {
+                    Standing::Good
+                }
+                standing => standing,
+            },
+            Bug::DoubtIgnored => match standing() {
+                Standing::Suspect(_) => Standing::Good,
+                standing => standing,
+            },
+            _ => standing(),
+        }
+    }
 }
