@@ -107,14 +107,15 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-fn get(path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nHost: bench.test\r\n\r\n").into_bytes()
+/// The host is what wrk says, too: it is part of the key.
+fn get(host: SocketAddr, path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes()
 }
 
-fn put(path: &str) -> Vec<u8> {
+fn put(host: SocketAddr, path: &str) -> Vec<u8> {
     let content = "x".repeat(200);
     let length = content.len();
-    format!("PUT {path} HTTP/1.1\r\nHost: bench.test\r\nContent-Length: {length}\r\n\r\n{content}")
+    format!("PUT {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n{content}")
         .into_bytes()
 }
 
@@ -228,7 +229,7 @@ impl Fill {
                     }
                     next.set(key + 1);
                     let sent = Instant::now();
-                    match client.ask(&get(&format!("{prefix}{key}"))).await {
+                    match client.ask(&get(self.address, &format!("{prefix}{key}"))).await {
                         Some(bytes) => tally.count(sent - began, sent.elapsed(), bytes),
                         None => tally.fail(),
                     }
@@ -296,7 +297,7 @@ impl Mix {
         } else {
             format!("{prefix}{key}")
         };
-        (write, if write { put(&path) } else { get(&path) })
+        (write, if write { put(self.address, &path) } else { get(self.address, &path) })
     }
 }
 
@@ -312,7 +313,7 @@ impl Crowd {
         }
         // What was connected last shall be as ready as what was connected first.
         sleep(Duration::from_millis(300)).await;
-        let (counts, request) = (Tally::new(&[]), Rc::new(get(&self.path)));
+        let (counts, request) = (Tally::new(&[]), Rc::new(get(self.address, &self.path)));
         let began = Instant::now();
         let mut clients = JoinSet::new();
         for mut connection in connections {
@@ -336,7 +337,7 @@ impl Crowd {
 
 impl Large {
     async fn run(self) -> Value {
-        let request = get(&self.path);
+        let request = get(self.address, &self.path);
         let slow = Rc::new(Cell::new(0_u64));
         let began = Instant::now();
         let mut beside = JoinSet::new();

@@ -74,8 +74,8 @@ async fn serve(request: Request<Incoming>) -> Result<Response<Either<Content, Fu
     if request.uri().path() == "/-/counts" {
         return Ok(counts().map(Either::Right));
     }
-    let in_progress = InProgress::begin();
     let wish = Wish::of(request.uri().path());
+    let in_progress = InProgress::begin();
     let (head, content) = request.into_parts();
     if !hyper::body::Body::is_end_stream(&content) {
         let _ = content.collect().await;
