@@ -70,6 +70,9 @@ struct Mix {
     windows: Vec<f64>,
     #[arg(long, default_value_t = 1)]
     routes: usize,
+    /// Sent as If-None-Match with every read.
+    #[arg(long)]
+    tag: Option<String>,
 }
 
 #[derive(Args)]
@@ -297,7 +300,17 @@ impl Mix {
         } else {
             format!("{prefix}{key}")
         };
-        (write, if write { put(self.address, &path) } else { get(self.address, &path) })
+        let request = match &self.tag {
+            _ if write => put(self.address, &path),
+            None => get(self.address, &path),
+            Some(tag) => {
+                let mut request = get(self.address, &path);
+                request.truncate(request.len() - 2);
+                request.extend_from_slice(format!("If-None-Match: {tag}\r\n\r\n").as_bytes());
+                request
+            }
+        };
+        (write, request)
     }
 }
 
