@@ -82,7 +82,9 @@ mod tests {
 
     #[test]
     fn what_is_read_is_within_a_hundredth_of_what_was_counted() {
-        for value in (0..40).flat_map(|power| [1_u64 << power, (1 << power) + 1, (3_u64 << power) - 1]) {
+        for value in
+            (0..40).flat_map(|power| [1_u64 << power, (1 << power) + 1, (3_u64 << power) - 1])
+        {
             let mut histogram = Histogram::new();
             histogram.record(value);
             histogram.record(u64::MAX >> 8);

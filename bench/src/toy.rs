@@ -76,7 +76,8 @@ pub fn answer<B>(request: &Request<B>, wish: Wish) -> Response<Content> {
     if !unsafe_method {
         fields.insert(ETAG, HeaderValue::from_static(TAG));
         fields.insert(CACHE_CONTROL, wish.cache_control());
-        if request.headers().get(IF_NONE_MATCH).is_some_and(|tag| tag.as_bytes() == TAG.as_bytes()) {
+        if request.headers().get(IF_NONE_MATCH).is_some_and(|tag| tag.as_bytes() == TAG.as_bytes())
+        {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             return response;
         }

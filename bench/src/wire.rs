@@ -79,7 +79,8 @@ impl Connection {
                 continue;
             }
             self.close = close;
-            self.framing = if bodiless || matches!(status, 204 | 304) { Framing::Done } else { framing };
+            self.framing =
+                if bodiless || matches!(status, 204 | 304) { Framing::Done } else { framing };
             if self.framing == Framing::UntilClose {
                 self.close = true;
             }
@@ -123,8 +124,10 @@ impl Connection {
 
     async fn next_chunk(&mut self) -> Result<()> {
         let line = self.line().await?;
-        let digits = line.split(|byte| matches!(byte, b';' | b'\r' | b' ')).next().unwrap_or_default();
-        let size = std::str::from_utf8(digits).ok().and_then(|text| u64::from_str_radix(text, 16).ok());
+        let digits =
+            line.split(|byte| matches!(byte, b';' | b'\r' | b' ')).next().unwrap_or_default();
+        let size =
+            std::str::from_utf8(digits).ok().and_then(|text| u64::from_str_radix(text, 16).ok());
         self.framing = Framing::Chunk(size.ok_or(ErrorKind::InvalidData)?);
         if size == Some(0) {
             while self.line().await?.len() > 2 {}

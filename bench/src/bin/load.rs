@@ -3,9 +3,9 @@
 //! Closed loops unless `--rate` says otherwise; then requests have a time at which they are due, and
 //! latency counts from there, so that a server that stalls cannot hide it by being asked less.
 
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Parser};
@@ -34,10 +34,12 @@ enum Command {
 #[derive(Args)]
 struct Fill {
     address: SocketAddr,
-    /// What comes before the number of the key.
+    /// What comes before the number of the key; `{}` is replaced by the key modulo `--routes`.
     prefix: String,
     #[arg(long)]
     keys: usize,
+    #[arg(long, default_value_t = 1)]
+    routes: usize,
     #[arg(long, default_value_t = 64)]
     connections: usize,
 }
@@ -110,6 +112,14 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
+fn path(prefix: &str, key: usize, routes: usize) -> String {
+    if routes > 1 {
+        format!("{}{key}", prefix.replace("{}", &(key % routes).to_string()))
+    } else {
+        format!("{prefix}{key}")
+    }
+}
+
 /// The host is what wrk says, too: it is part of the key.
 fn get(host: SocketAddr, path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes()
@@ -135,7 +145,13 @@ impl Tally {
     fn new(windows: &[f64]) -> Rc<Self> {
         let windows =
             windows.chunks_exact(2).map(|pair| (pair[0], pair[1], RefCell::default())).collect();
-        Rc::new(Self { all: RefCell::default(), windows, bytes: Cell::new(0), errors: Cell::new(0), writes: Cell::new(0) })
+        Rc::new(Self {
+            all: RefCell::default(),
+            windows,
+            bytes: Cell::new(0),
+            errors: Cell::new(0),
+            writes: Cell::new(0),
+        })
     }
 
     fn count(&self, began: Duration, took: Duration, bytes: u64) {
@@ -232,7 +248,7 @@ impl Fill {
                     }
                     next.set(key + 1);
                     let sent = Instant::now();
-                    match client.ask(&get(self.address, &format!("{prefix}{key}"))).await {
+                    match client.ask(&get(self.address, &path(&prefix, key, self.routes))).await {
                         Some(bytes) => tally.count(sent - began, sent.elapsed(), bytes),
                         None => tally.fail(),
                     }
@@ -295,11 +311,7 @@ impl Mix {
             Some(prefix) if write => prefix,
             _ => &self.prefix,
         };
-        let path = if self.routes > 1 {
-            format!("{}{key}", prefix.replace("{}", &(key % self.routes).to_string()))
-        } else {
-            format!("{prefix}{key}")
-        };
+        let path = path(prefix, key, self.routes);
         let request = match &self.tag {
             _ if write => put(self.address, &path),
             None => get(self.address, &path),
@@ -368,7 +380,8 @@ impl Large {
             readers.spawn_local(async move {
                 let mut connection = Connection::open(address).await.ok()?;
                 connection.widen(256 << 10);
-                let answer = timeout(Duration::from_secs(120), connection.ask(&request, false)).await;
+                let answer =
+                    timeout(Duration::from_secs(120), connection.ask(&request, false)).await;
                 answer.ok()?.ok().filter(|answer| answer.status < 400).map(|answer| answer.bytes)
             });
         }

@@ -70,7 +70,9 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(8192)
 }
 
-async fn serve(request: Request<Incoming>) -> Result<Response<Either<Content, Full<Bytes>>>, Infallible> {
+async fn serve(
+    request: Request<Incoming>,
+) -> Result<Response<Either<Content, Full<Bytes>>>, Infallible> {
     if request.uri().path() == "/-/counts" {
         return Ok(counts().map(Either::Right));
     }

@@ -53,7 +53,14 @@ const CONNECTIONS: &str = "64";
 
 impl Bench {
     /// wrk with one of the scripts in bench/wrk/.
-    pub fn wrk(&self, server: &Server, seconds: f64, script: &str, path: &str, more: &[&str]) -> Outcome<Report> {
+    pub fn wrk(
+        &self,
+        server: &Server,
+        seconds: f64,
+        script: &str,
+        path: &str,
+        more: &[&str],
+    ) -> Outcome<Report> {
         // wrk takes whole seconds.
         let duration = format!("-d{}s", seconds.round().max(1.0));
         let mut command = self.bounded("wrk", seconds + 30.0);
@@ -79,7 +86,13 @@ impl Bench {
     }
 
     /// Every key once, so that it is stored.
-    pub fn fill(&self, server: &Server, prefix: &str, keys: usize, connections: usize) -> Outcome<Report> {
+    pub fn fill(
+        &self,
+        server: &Server,
+        prefix: &str,
+        keys: usize,
+        connections: usize,
+    ) -> Outcome<Report> {
         let report = self.load(&[
             "fill".into(),
             server.address.to_string(),
@@ -88,7 +101,12 @@ impl Bench {
             format!("--connections={connections}"),
         ])?;
         if report.errors > 0 {
-            return Err(format!("{}: {} errors while it was filled", server.kind.name(), report.errors).into());
+            return Err(format!(
+                "{}: {} errors while it was filled",
+                server.kind.name(),
+                report.errors
+            )
+            .into());
         }
         Ok(report)
     }
@@ -124,7 +142,8 @@ impl Bench {
     pub fn valkey_get(&self, server: &Server, seconds: f64, keys: usize) -> Outcome<Report> {
         let count = (40_000.0 * seconds) as u64;
         let told = self.valkey_benchmark(server, "get", count, keys)?;
-        let line = told.lines().find(|line| line.starts_with("\"GET\"")).ok_or("no line for GET")?;
+        let line =
+            told.lines().find(|line| line.starts_with("\"GET\"")).ok_or("no line for GET")?;
         let numbers: Vec<f64> =
             line.split(',').filter_map(|word| word.trim_matches('"').parse().ok()).collect();
         let at = |index: usize| numbers.get(index).copied().unwrap_or(0.0);
@@ -144,7 +163,13 @@ impl Bench {
         self.valkey_benchmark(server, "set", keys as u64 * 10, keys).map(drop)
     }
 
-    fn valkey_benchmark(&self, server: &Server, test: &str, count: u64, keys: usize) -> Outcome<String> {
+    fn valkey_benchmark(
+        &self,
+        server: &Server,
+        test: &str,
+        count: u64,
+        keys: usize,
+    ) -> Outcome<String> {
         let port = server.valkey.ok_or("no Valkey")?.to_string();
         let mut command = self.bounded("valkey-benchmark", 120.0);
         command.args(["-p", &port, "-t", test, "-d", "1000", "-c", CONNECTIONS, "--csv"]);

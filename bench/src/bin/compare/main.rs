@@ -97,9 +97,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: Options) -> Outcome<()> {
+fn run(mut options: Options) -> Outcome<()> {
+    // Servers are started in directories of their own.
+    options.larder = options.larder.canonicalize()?;
     let mut bench = Bench {
-        work: options.work.clone(),
+        work: options.work.canonicalize()?,
         bench: PathBuf::from("bench").canonicalize()?,
         programs: std::env::current_exe()?.parent().ok_or("no directory")?.to_owned(),
         origin: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -139,7 +141,10 @@ fn keep(bench: &Bench, run: &Run) -> Outcome<()> {
     let tables: Vec<String> = run.tables.iter().map(Table::markdown).collect();
     let text = format!("{}\n{}\n{}", run.heading(), tables.join("\n"), run.summary());
     fs::write(folder.join(format!("{}.md", run.name)), text)?;
-    fs::write(folder.join(format!("{}.json", run.name)), serde_json::to_string_pretty(run)? + "\n")?;
+    fs::write(
+        folder.join(format!("{}.json", run.name)),
+        serde_json::to_string_pretty(run)? + "\n",
+    )?;
     eprintln!("compare: kept as bench/results/{}.md and .json", run.name);
     Ok(())
 }

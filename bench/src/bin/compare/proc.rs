@@ -37,8 +37,13 @@ pub fn busy_seconds() -> f64 {
         .filter_map(|word| word.parse().ok())
         .collect();
     // user nice system idle iowait irq softirq steal; guest is in user already.
-    let busy: u64 =
-        numbers.iter().take(8).enumerate().filter(|(i, _)| !matches!(i, 3 | 4)).map(|(_, n)| n).sum();
+    let busy: u64 = numbers
+        .iter()
+        .take(8)
+        .enumerate()
+        .filter(|(i, _)| !matches!(i, 3 | 4))
+        .map(|(_, n)| n)
+        .sum();
     busy as f64 / TICKS
 }
 

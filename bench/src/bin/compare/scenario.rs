@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use larder_bench::toy::TAG;
 
 use crate::cell::{Cell, Turn};
-use crate::load::Report;
+use crate::load::{Report, Window};
 use crate::server::{Kind, Server, Shape};
 use crate::table::{Row, Table};
 use crate::{Bench, Outcome, proc};
@@ -103,7 +103,8 @@ fn hits(bench: &Bench) -> Outcome<Vec<Table>> {
 
 fn asked_of_hits(table: &mut Table) {
     let own = table.of(LARDER);
-    for (name, bound) in [(NGINX, 0.75), ("HAProxy", 0.9), ("Varnish", 0.45), ("bare hyper", 1.25)] {
+    for (name, bound) in [(NGINX, 0.75), ("HAProxy", 0.9), ("Varnish", 0.45), ("bare hyper", 1.25)]
+    {
         table.at_most(name, "Larder's CPU ÷ this", own.cpu_us / table.of(name).cpu_us, bound);
     }
     let others = [NGINX, "HAProxy", "Varnish"].map(|name| table.of(name).p99_us);
@@ -189,11 +190,18 @@ fn passed(bench: &Bench) -> Outcome<Vec<Table>> {
             bench.wrk(turn.server, seconds, "fixed.lua", "/pass/b1000/k", &[method, bytes])
         })?;
         let note = match method {
-            "POST" => "Larder announces each write in its ledger and invalidates what it changed; the others do neither.",
+            "POST" => {
+                "Larder announces each write in its ledger and invalidates what it changed; the others do neither."
+            }
             _ => "",
         };
         let mut table = Table::new(id, title, note, rows);
-        table.at_most(NGINX, "Larder's CPU ÷ this", table.of(LARDER).cpu_us / table.of(NGINX).cpu_us, 1.2);
+        table.at_most(
+            NGINX,
+            "Larder's CPU ÷ this",
+            table.of(LARDER).cpu_us / table.of(NGINX).cpu_us,
+            1.2,
+        );
         tables.push(table);
     }
     Ok(tables)
@@ -209,7 +217,12 @@ fn misses(bench: &Bench) -> Outcome<Vec<Table>> {
     })?;
     let note = "Every request asks for what nobody asked for before; all answers are stored.";
     let mut table = Table::new("6", "misses of 1 kB, origin of 5 ms", note, rows);
-    table.at_most(NGINX, "Larder's CPU ÷ this", table.of(LARDER).cpu_us / table.of(NGINX).cpu_us, 1.3);
+    table.at_most(
+        NGINX,
+        "Larder's CPU ÷ this",
+        table.of(LARDER).cpu_us / table.of(NGINX).cpu_us,
+        1.3,
+    );
     Ok(vec![table])
 }
 
@@ -282,14 +295,19 @@ fn crowd(bench: &Bench) -> Outcome<Vec<Table>> {
     let clients = 5_000;
     let rows = bench.turns_cold(&Turn::of_all(&servers), |turn, round| {
         let (address, path) = (turn.server.address, format!("/b1000-d50-a3600/cold{round}"));
-        let mut report =
-            bench.load(&["crowd".into(), address.to_string(), path, format!("--clients={clients}")])?;
+        let mut report = bench.load(&[
+            "crowd".into(),
+            address.to_string(),
+            path,
+            format!("--clients={clients}"),
+        ])?;
         report.more.insert("last ms".into(), report.max_us as f64 / 1e3);
         Ok(report)
     })?;
     let note = "All are connected, then all ask at once; times count from the first request sent, so that \
                 they hold the time in which one core sends 5,000 requests. HAProxy does not collapse.";
-    let mut table = Table::new("8", "one cold key of 1 kB, 5,000 clients, origin of 50 ms", note, rows);
+    let mut table =
+        Table::new("8", "one cold key of 1 kB, 5,000 clients, origin of 50 ms", note, rows);
     table.more.push("last ms".into());
     for name in [LARDER, Tiered.name()] {
         let own = table.of(name);
@@ -310,7 +328,12 @@ fn http2(bench: &Bench) -> Outcome<Vec<Table>> {
     })?;
     let note = "Cleartext, prior knowledge, 10 connections with 32 streams each.";
     let mut table = Table::new("9", "HTTP/2, hits in memory, one key of 1 kB", note, rows);
-    table.at_least(NGINX, "Larder's requests/s ÷ this", table.of(LARDER).rate / table.of(NGINX).rate, 1.0);
+    table.at_least(
+        NGINX,
+        "Larder's requests/s ÷ this",
+        table.of(LARDER).rate / table.of(NGINX).rate,
+        1.0,
+    );
     Ok(vec![table])
 }
 
@@ -333,7 +356,11 @@ fn storm(bench: &Bench) -> Outcome<Vec<Table>> {
         arguments.push(format!("--windows=0.5,{},{first},{}", first - 0.5, age + 4.0));
         let mut report = bench.load(&arguments)?;
         if let [quiet, storm] = report.windows.as_slice() {
-            let (quiet, storm) = (quiet.p99_us as f64, storm.p99_us as f64);
+            // A window in which nothing was answered has no p99, least of all a good one.
+            let p99 = |window: &Window| {
+                if window.requests == 0 { f64::NAN } else { window.p99_us as f64 }
+            };
+            let (quiet, storm) = (p99(quiet), p99(storm));
             report.more.insert("quiet p99 ms".into(), quiet / 1e3);
             report.more.insert("storm p99 ms".into(), storm / 1e3);
             report.more.insert("origin at once".into(), 0.0);
@@ -344,7 +371,8 @@ fn storm(bench: &Bench) -> Outcome<Vec<Table>> {
         "{rate} requests/s, evenly over {keys} keys, all of which pass their soft expiry within about a second; \
          latency counts from when a request was due. HAProxy serves nothing stale."
     );
-    let mut table = Table::new("10", "soft expiry of 10,000 keys at once, origin of 20 ms", &note, rows);
+    let mut table =
+        Table::new("10", "soft expiry of 10,000 keys at once, origin of 20 ms", &note, rows);
     each(&mut table.rows, |cell| {
         cell.more.insert("origin at once".into(), cell.origin_concurrent);
     });
@@ -434,11 +462,13 @@ fn memory(bench: &Bench) -> Outcome<Vec<Table>> {
     // What a process takes before its first entry is not the entries'.
     let before = proc::resident_kib(many.running.id());
     bench.fill(many, others, entries, 64)?;
-    let each_takes = (proc::resident_kib(many.running.id()) - before) as f64 * 1024.0 / entries as f64;
-    let in_valkey = entries / 10;
+    let grown = proc::resident_kib(many.running.id()).saturating_sub(before);
+    let each_takes = grown as f64 * 1024.0 / entries as f64;
+    let in_valkey = entries.min(100_000);
     let before = bench.valkey_memory(valkey)?;
     bench.fill(valkey, others, in_valkey, 64)?;
-    let valkey_takes = (bench.valkey_memory(valkey)? - before) as f64 / in_valkey as f64;
+    let valkey_takes =
+        bench.valkey_memory(valkey)?.saturating_sub(before) as f64 / in_valkey as f64;
 
     let some = format!("larder, {entries} stored, {asked} asked for");
     let all = format!("larder, {entries} stored, all asked for");
@@ -453,7 +483,8 @@ fn memory(bench: &Bench) -> Outcome<Vec<Table>> {
         "The first row has {asked} entries. In memory an entry of 1 kB takes {each_takes:.0} bytes of RSS \
          (fields, names and index included), in Valkey {valkey_takes:.0} of its used_memory (of {in_valkey} entries)."
     );
-    let mut table = Table::new("memory", "memory per entry, and CPU per hit with their number", &note, rows);
+    let mut table =
+        Table::new("memory", "memory per entry, and CPU per hit with their number", &note, rows);
     let own = table.of(LARDER).cpu_us;
     for name in [&some, &all] {
         table.at_most(name, "CPU ÷ that at 1,000", table.of(name).cpu_us / own, 1.1);
@@ -468,14 +499,19 @@ fn growth(bench: &Bench) -> Outcome<Vec<Table>> {
     let many = bench.start_one(Larder, &Shape { routes: 1_000 })?;
     const MANY: &str = "larder, 1,000 routes";
     let turns = [Turn::new(LARDER, &few), Turn::new(MANY, &many)];
-    let keys = 1_000;
+    let (keys, prefix) = (1_000, "/r{}/b1000-a3600/k");
+    for (server, routes) in [(&few, 10), (&many, 1_000)] {
+        let (address, routes) = (server.address.to_string(), format!("--routes={routes}"));
+        bench.load(&["fill".into(), address, prefix.into(), format!("--keys={keys}"), routes])?;
+    }
     let rows = bench.turns(&turns, |turn, seconds| {
         let routes = if turn.label == MANY { 1_000 } else { 10 };
-        let mut arguments = mix(turn.server, "/r{}/b1000-a3600/k", keys, seconds);
+        let mut arguments = mix(turn.server, prefix, keys, seconds);
         arguments.extend(["--uniform".into(), format!("--routes={routes}")]);
         bench.load(&arguments)
     })?;
-    let note = "The first row has 10 routes. 1,000 keys, spread over all routes; metrics are per route.";
+    let note =
+        "The first row has 10 routes. 1,000 keys, spread over all routes; metrics are per route.";
     let mut table = Table::new("growth", "CPU per hit with the number of routes", note, rows);
     let found = table.of(MANY).cpu_us / table.of(LARDER).cpu_us;
     table.at_most(MANY, "CPU ÷ that with 10", found, 1.1);

@@ -64,7 +64,8 @@ impl Drop for Running {
         for (signal, patience) in [("-TERM", 5), ("-KILL", 5)] {
             // The group, since a master that is killed leaves its workers.
             let group = format!("-{}", self.child.id());
-            let _ = Command::new("kill").args([signal, "--", &group]).stderr(Stdio::null()).status();
+            let _ =
+                Command::new("kill").args([signal, "--", &group]).stderr(Stdio::null()).status();
             let until = Instant::now() + Duration::from_secs(patience);
             while Instant::now() < until {
                 if matches!(self.child.try_wait(), Ok(Some(_))) {
@@ -175,11 +176,12 @@ impl Bench {
         let routes: String = if shape.routes == 1 {
             "# Everything else.\n[[route]]\npath = \"/{*rest}\"\n".to_owned()
         } else {
-            (0..shape.routes).map(|n| format!("[[route]]\npath = \"/r{n}/{{*rest}}\"\n\n")).collect()
+            (0..shape.routes)
+                .map(|n| format!("[[route]]\npath = \"/r{n}/{{*rest}}\"\n\n"))
+                .collect()
         };
-        let valkey = valkey.map_or(String::new(), |port| {
-            format!("valkey = \"valkey://127.0.0.1:{port}\"")
-        });
+        let valkey =
+            valkey.map_or(String::new(), |port| format!("valkey = \"valkey://127.0.0.1:{port}\""));
         let names = [
             ("PORT", port.to_string()),
             ("MEMORY", memory.to_owned()),
@@ -274,7 +276,8 @@ impl Bench {
             command = pinned;
         }
         let child = command
-            .env("LARDER_BENCH", &self.work)
+            // By this bench/compare knows them, should this process be killed.
+            .current_dir(home)
             .stdin(Stdio::null())
             .stdout(File::create(home.join("stdout"))?)
             .stderr(OpenOptions::new().create(true).append(true).open(home.join("stderr"))?)

@@ -109,7 +109,12 @@ impl Table {
         heads.extend(["CPU ÷ Larder", "requests/s ÷ Larder", "RSS MiB", "to the origin", "errors"]);
         heads.extend(self.more.iter().map(String::as_str));
         heads.extend(["others' CPU", "asked of Larder"]);
-        let _ = writeln!(text, "| {} |\n|---{}|", heads.join(" | "), "|--:".repeat(heads.len() - 2) + "|---");
+        let _ = writeln!(
+            text,
+            "| {} |\n|---{}|",
+            heads.join(" | "),
+            "|--:".repeat(heads.len() - 2) + "|---"
+        );
         for row in &self.rows {
             let _ = writeln!(text, "| {} |", self.cells(row, bytes, beside).join(" | "));
         }
@@ -133,7 +138,11 @@ impl Table {
         cells.push(format!("{:.2}", cell.p99_us / 1e3));
         cells.push(format!("{:.1}", cell.cpu_us));
         if beside {
-            cells.push(if cell.beside_cpu_us > 0.0 { format!("{:.1}", cell.beside_cpu_us) } else { String::new() });
+            cells.push(if cell.beside_cpu_us > 0.0 {
+                format!("{:.1}", cell.beside_cpu_us)
+            } else {
+                String::new()
+            });
         }
         cells.push(ratio(cell.cpu_us, own.map(|own| own.cpu_us)));
         cells.push(ratio(cell.rate, own.map(|own| own.rate)));
@@ -163,13 +172,18 @@ impl Target {
 
 /// As many digits as mean something.
 fn figure(value: f64) -> String {
-    if value.abs() >= 100.0 || value == value.trunc() { format!("{value:.0}") } else { format!("{value:.2}") }
+    if value.abs() >= 100.0 || value == value.trunc() {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.2}")
+    }
 }
 
 impl Run {
     pub fn new(began: SystemTime, bench: &Bench) -> Self {
         let date = httpdate::fmt_http_date(began);
-        let seconds = began.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let seconds =
+            began.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let quick = if bench.options.quick { "-quick" } else { "" };
         let name = format!("{}-w{}{quick}", stamp(seconds), bench.options.workers);
         let settings = format!(
