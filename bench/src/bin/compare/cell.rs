@@ -93,17 +93,18 @@ impl Bench {
         for turn in turns {
             load(turn, 1.0)?;
         }
-        self.turns_cold(turns, |turn, _| load(turn, self.seconds()))
+        self.turns_cold(turns, self.rounds(), |turn, _| load(turn, self.seconds()))
     }
 
     /// The same without the first time; the load is told which round it is.
     pub fn turns_cold(
         &self,
         turns: &[Turn<'_>],
+        rounds: usize,
         load: impl Fn(&Turn<'_>, usize) -> Outcome<Report>,
     ) -> Outcome<Vec<Row>> {
         let mut rows: Vec<Row> = turns.iter().map(|turn| Row::new(&turn.label)).collect();
-        for round in 0..self.rounds() {
+        for round in 0..rounds {
             for (turn, row) in turns.iter().zip(&mut rows) {
                 row.cells.push(self.cell(turn.server, || load(turn, round))?);
             }

@@ -82,6 +82,11 @@ impl Bench {
         self.options.rounds.unwrap_or(if self.options.quick { 2 } else { 3 })
     }
 
+    /// Of scenarios whose cells have a length of their own.
+    fn long_rounds(&self) -> usize {
+        self.options.rounds.unwrap_or(if self.options.quick { 1 } else { 3 })
+    }
+
     fn entries(&self) -> usize {
         self.options.entries.unwrap_or(if self.options.quick { 100_000 } else { 1_000_000 })
     }

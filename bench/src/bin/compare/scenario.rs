@@ -293,7 +293,7 @@ fn each(rows: &mut [Row], mut change: impl FnMut(&mut Cell)) {
 fn crowd(bench: &Bench) -> Outcome<Vec<Table>> {
     let servers = bench.start(&[Larder, Tiered, Nginx, Haproxy, Varnish])?;
     let clients = 5_000;
-    let rows = bench.turns_cold(&Turn::of_all(&servers), |turn, round| {
+    let rows = bench.turns_cold(&Turn::of_all(&servers), bench.rounds(), |turn, round| {
         let (address, path) = (turn.server.address, format!("/b1000-d50-a3600/cold{round}"));
         let mut report = bench.load(&[
             "crowd".into(),
@@ -342,8 +342,8 @@ const REFRESHES: f64 = 32.0;
 
 fn storm(bench: &Bench) -> Outcome<Vec<Table>> {
     let servers = bench.start(&[Larder, Tiered, Nginx, Varnish])?;
-    let (keys, age, rate) = (10_000, if bench.options.quick { 6_u32 } else { 12 }, 3_000);
-    let rows = bench.turns_cold(&Turn::of_all(&servers), |turn, round| {
+    let (keys, age, rate) = (10_000, if bench.options.quick { 4_u32 } else { 12 }, 3_000);
+    let rows = bench.turns_cold(&Turn::of_all(&servers), bench.long_rounds(), |turn, round| {
         let prefix = format!("/b1000-d20-a{age}-w120/s{round}-");
         let filling = Instant::now();
         bench.fill(turn.server, &prefix, keys, 256)?;
@@ -391,7 +391,7 @@ fn slow_reader(bench: &Bench) -> Outcome<Vec<Table>> {
     const STORABLE: &str = "larder, storable";
     let mut turns = Turn::of_all(&servers);
     turns.extend(servers.first().map(|larder| Turn::new(STORABLE, larder)));
-    let rows = bench.turns_cold(&turns, |turn, round| {
+    let rows = bench.turns_cold(&turns, bench.long_rounds(), |turn, round| {
         let path = match turn.label.as_str() {
             STORABLE => format!("/b1000000000-a3600/large{round}"),
             _ => format!("/pass/b1000000000/large{round}"),
