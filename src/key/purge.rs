@@ -145,13 +145,13 @@ pub enum PurgeError {
     /// A hard purge that is spread.
     #[error("spread: a hard purge is immediate; use mode \"soft\"")]
     Spread,
-    /// Longer than [`LONGEST_SPREAD`].
+    /// Longer than `LONGEST_SPREAD`.
     #[error("spread: at most 24h")]
     LongSpread,
     /// A time to wait for nobody.
     #[error("timeout: is for wait \"all\"; the instance that is asked answers at once")]
     Timeout,
-    /// Longer than [`LONGEST_WAIT`].
+    /// Longer than `LONGEST_WAIT`.
     #[error("timeout: at most 60s")]
     LongTimeout,
 }

@@ -7,7 +7,7 @@
 //! | neither, or the ledger is this process's own | – | – |
 //!
 //! A request with a floor is answered as any other, but from nothing that the origin was asked
-//! before it came. Floors are few: all requests of one [`WINDOW`] share one, and wait for it. So
+//! before it came. Floors are few: all requests of one `WINDOW` share one, and wait for it. So
 //! they collapse, and an outage costs the origin no more than one request per key and window.
 
 use std::sync::{Mutex, PoisonError};
