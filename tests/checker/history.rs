@@ -16,7 +16,7 @@
 //! | the same | others, that were cut off longer than a lease, and no shorter than its process | `lease` later | what they have is suspect by then, and stays so for `grace` after they hear Valkey again (`ledger/mod.rs`, `DEBTS`) |
 //! | the same | others, that hear Valkey | its process said, asked after the acknowledgement, that it owes nothing any more | what is recorded is recorded |
 //! | owed, its process dying first | nobody | | debts are kept in memory; the lifetime bounds what is left |
-//! | made behind Larder's back | everybody | the lifetime later | nothing but the lifetime bounds it |
+//! | made behind Larder's back | everybody | the lifetime later | nothing but the lifetime bounds it, and that counts from when the response came: to a process that was frozen, when it goes on |
 //!
 //! *Disturbed* is who had a fault on its way to the ledger, or stood still, at any time from
 //! `propagation` before the acknowledgement to `propagation` after it; a fault counts until
@@ -104,6 +104,8 @@ pub(crate) struct History {
     pub(crate) disturbed: Vec<Vec<Window>>,
     /// By seat: when nothing at all was heard there.
     pub(crate) silent: Vec<Vec<Window>>,
+    /// When any process was frozen: what was on its way to it came later.
+    pub(crate) frozen: Vec<Window>,
     /// By process: where it ran, and when it was killed.
     pub(crate) processes: Vec<(Seat, Option<Micros>)>,
     /// By process: when it was asked what it owes, and when it had answered: nothing.
@@ -208,7 +210,11 @@ pub(crate) struct Weather {
     silent: Vec<Vec<Window>>,
     shaken: Vec<Vec<Window>>,
     outages: Vec<Vec<Window>>,
+    frozen: Vec<Window>,
 }
+
+/// Longer than the origin takes for what it answers at all.
+const ON_ITS_WAY: Micros = 500_000;
 
 impl Weather {
     pub(crate) fn of(history: &History, bounds: Bounds) -> Self {
@@ -221,7 +227,15 @@ impl Weather {
             silent: history.silent.iter().map(|w| merged(w, 0)).collect(),
             shaken: history.disturbed.iter().map(longer).collect(),
             outages: history.disturbed.iter().map(|w| merged(w, bounds.grace)).collect(),
+            frozen: merged(&history.frozen, ON_ITS_WAY),
         }
+    }
+
+    /// When whatever the origin had begun to answer by `from` had come, also to a process that was
+    /// frozen.
+    fn arrived(&self, from: Micros) -> Micros {
+        let frozen = touching(&self.frozen, (from, from + ON_ITS_WAY));
+        frozen.map_or(from, |(_, end)| end.max(from))
     }
 
     /// When a record written before `from` has reached this seat.
@@ -265,7 +279,7 @@ impl Weather {
 fn promised(history: &History, weather: &Weather, ack: &Ack, seat: Seat) -> Option<Micros> {
     let (own, died) = history.processes[usize::from(ack.process)];
     match (history.promises[usize::from(ack.key)], ack.standing) {
-        (Promise::Lifetime(lifetime), _) => Some(ack.acked + lifetime),
+        (Promise::Lifetime(lifetime), _) => Some(weather.arrived(ack.acked) + lifetime),
         (Promise::Strict, Standing::Recorded) if weather.is_calm(seat, ack.acked) => {
             Some(ack.acked)
         }
@@ -406,6 +420,10 @@ mod tests {
         assert_eq!(allowed_until(&mut history, 0, 1), Some(11.3));
         assert_eq!(allowed_until(&mut history, 1, 1), Some(11.0), "strict");
         assert_eq!(allowed_until(&mut history, 2, 0), Some(16.0), "its lifetime");
+        history.frozen = vec![(11 * SECOND + SECOND / 10, 13 * SECOND)];
+        assert_eq!(allowed_until(&mut history, 2, 0), Some(18.0), "from when it came");
+        history.frozen = vec![(12 * SECOND, 13 * SECOND)];
+        assert_eq!(allowed_until(&mut history, 2, 0), Some(16.0), "it had come before");
     }
 
     #[test]

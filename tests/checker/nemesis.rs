@@ -27,7 +27,7 @@ use crate::fault::{End, Fault, Flow};
 use crate::history::Micros;
 use crate::servers::{Servers, Topology};
 use crate::valkey::Valkey;
-use crate::world::{SEATS, SKEWS, World};
+use crate::world::{SEATS, SKEWS, World, lock};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -209,6 +209,9 @@ async fn carry_out(world: &World, step: &Step) -> Done {
     world.disturbed(seats, (from, to));
     if SILENT.contains(&step.kind) {
         world.silenced(seats, (from, to));
+    }
+    if step.kind == ProcessFrozen {
+        lock(&world.book.frozen).push((from, to));
     }
     Done { kind: step.kind, seat: step.seat, from, to }
 }

@@ -64,6 +64,7 @@ pub(crate) struct Book {
     pub(crate) unanswered: Mutex<Vec<Unanswered>>,
     disturbed: Mutex<Vec<(Seat, Window)>>,
     silent: Mutex<Vec<(Seat, Window)>>,
+    pub(crate) frozen: Mutex<Vec<Window>>,
     processes: Mutex<Vec<(Seat, Option<Micros>)>>,
     /// When which process said that it owes nothing.
     pub(crate) settled: Mutex<Vec<(Process, Window)>>,
@@ -256,6 +257,7 @@ impl World {
             applied: self.origin.applied(),
             disturbed: by_seat(&self.book.disturbed),
             silent: by_seat(&self.book.silent),
+            frozen: lock(&self.book.frozen).clone(),
             processes,
             settled,
         }
