@@ -30,11 +30,14 @@ impl Pair {
         let mut ask = redis::cmd("REPLICAOF");
         ask.arg("127.0.0.1").arg(primary.port()).exec(&mut replica.client()).unwrap();
         let mut client = primary.client();
+        // Said to be online, it may not have acknowledged anything yet; and what it acknowledges
+        // first may have come with the snapshot, before it follows what is written from then on.
+        let mut in_a_row = 0;
         eventually("the replica follows", async || {
-            // Said to be online, it may not have acknowledged anything yet.
-            redis::cmd("SET").arg("larder-test").arg(1).exec(&mut client).unwrap();
-            let has: u64 = redis::cmd("WAIT").arg(1).arg(500).query(&mut client).unwrap();
-            has == 1
+            redis::cmd("SET").arg("larder-test").arg(in_a_row).exec(&mut client).unwrap();
+            let has: u64 = redis::cmd("WAIT").arg(1).arg(300).query(&mut client).unwrap();
+            in_a_row = if has == 1 { in_a_row + 1 } else { 0 };
+            in_a_row == 5
         })
         .await;
         let fleet = Fleet::over(primary, 2, |setup| {
