@@ -144,7 +144,13 @@ fn a_request_is_read_as_strictly(read: &CacheControl, lines: &[HeaderValue]) {
 /// RFC 9111 §3: whatever stands around a `no-store` or a `private`.
 fn what_forbids_is_obeyed(choice: u8, lines: &[HeaderValue]) {
     const SPELLED: [&str; 8] = [
-        "no-store", "No-Store", "NO-STORE=1", "no-store=\"\"", "private", "Private", "PRIVATE=yes",
+        "no-store",
+        "No-Store",
+        "NO-STORE=1",
+        "no-store=\"\"",
+        "private",
+        "Private",
+        "PRIVATE=yes",
         "private=\"\"",
     ];
     let spelled = SPELLED[usize::from(choice & 7)];

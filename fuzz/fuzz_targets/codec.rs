@@ -16,6 +16,7 @@ use larder::ledger::name::Belongs;
 use larder::semantics::stored::{StoredResponse, Times};
 use larder::semantics::time::Timestamp;
 use larder::store::codec::{VERSION, decode, encode, length_of};
+use larder::store::ledger::Judged;
 use larder::store::{Entry, Record, Varies};
 use libfuzzer_sys::fuzz_target;
 
@@ -125,13 +126,15 @@ fn entry(u: &mut Unstructured<'_>) -> arbitrary::Result<Record> {
     let mut headers = HeaderMap::new();
     for _ in 0..u.int_in_range(0..=12)? {
         let (name, value): (&[u8], &[u8]) = (u.arbitrary()?, u.arbitrary()?);
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
         {
             headers.append(name, value);
         }
     }
     let body: Vec<u8> = u.arbitrary()?;
     Ok(Record::Entry(Arc::new(Entry {
+        judged: Judged::default(),
         key: key.into(),
         response: StoredResponse { status, headers, body: body.into(), times },
         belongs: Belongs::of(&namespace, &url, &tags, &groups),

@@ -136,7 +136,8 @@ fn ages(lines: &[HeaderValue]) {
     assert!(corrected_initial_age(&headers, NOW, NOW) >= young, "a Date makes nothing younger");
     // A client's date never makes it have what it has not.
     let asked = fields(&IF_MODIFIED_SINCE, lines);
-    let stored = fields(&LAST_MODIFIED, &[HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT")]);
+    let stored =
+        fields(&LAST_MODIFIED, &[HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT")]);
     let verdict = evaluate(&Method::GET, &asked, StatusCode::OK, &stored);
     if verdict == Precondition::NotModified {
         let [since] = lines else { panic!("several dates are none") };

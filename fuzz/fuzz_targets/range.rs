@@ -102,8 +102,8 @@ fn combinations(bytes: &[u8], a: u8, b: u8) {
         let fields = combined_fields(&tagged, &tagged, extent);
         assert!(!fields.contains_key(CONTENT_RANGE) || !extent.is_whole());
     }
-    let others = ["W/\"1\"", "\"2\"", "1"]
-        .map(|other| fields(ETAG, &[HeaderValue::from_static(other)]));
+    let others =
+        ["W/\"1\"", "\"2\"", "1"].map(|other| fields(ETAG, &[HeaderValue::from_static(other)]));
     for other in &others {
         assert!(combined(part(first, &tagged), part(second, other)).is_none());
         let same = combined(part(first, other), part(second, other));
