@@ -245,11 +245,6 @@ impl Ledger {
             && self.recent.only(since, own, belongs)
     }
 
-    /// Is anything in memory only good as far as its own `vouched` goes?
-    pub fn is_unheard(&self, now: Timestamp) -> bool {
-        self.lease.is_some_and(|lease| now.since(self.heard) > lease)
-    }
-
     /// When all there was to hear had been heard, last.
     pub const fn heard_at(&self) -> Timestamp {
         self.heard
