@@ -265,6 +265,14 @@ impl Content {
         }
     }
 
+    /// The number of the piece that readers do not get before the end: the one that completes what
+    /// was announced. To a client that counts, the response is complete with it, and what it asks
+    /// next must find what was stored of this one.
+    fn withheld(&self, state: &State) -> Option<usize> {
+        let all_arrived = state.phase == Phase::Whole && self.announced == Some(state.arrived);
+        all_arrived.then(|| (state.first + state.pieces.len()).saturating_sub(1))
+    }
+
     /// Drops the pieces that nobody needs any more, and the readers that need too much.
     fn forget_read(&self, state: &mut State) {
         if state.phase != Phase::Window {
@@ -333,13 +341,16 @@ impl HttpBody for Reader {
         }
         let content = Arc::clone(&self.content);
         let mut state = content.lock();
+        let withheld = content.withheld(&state);
         let State { pieces, readers, first, phase, trailers, filler, .. } = &mut *state;
         let Some(place) = readers.get_mut(&self.id) else { return Poll::Ready(None) };
         if place.cut {
             self.done = true;
             return Poll::Ready(Some(Err(Aborted::TooSlow.into())));
         }
-        if let Some(piece) = pieces.get(place.piece - *first).cloned() {
+        if let Some(piece) = pieces.get(place.piece - *first).cloned()
+            && Some(place.piece) != withheld
+        {
             place.piece += 1;
             place.bytes += piece.len() as u64;
             let filler = filler.take();
@@ -405,6 +416,7 @@ impl Drop for Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt as _;
     use http_body_util::BodyExt;
 
     fn budget() -> Arc<FillBudget> {
@@ -424,6 +436,31 @@ mod tests {
             assert_eq!(reader.collect().await.unwrap().to_bytes(), "one two");
         }
         assert_eq!(content.whole().unwrap(), "one two");
+    }
+
+    #[tokio::test]
+    async fn what_completes_the_announced_length_is_read_with_the_end() {
+        let content = Content::new(100, Some(6), budget());
+        let mut reader = content.reader().unwrap();
+        content.push("123".into());
+        assert_eq!(reader.frame().await.unwrap().unwrap().into_data().unwrap(), "123");
+        content.push("456".into());
+        let held = reader.frame().now_or_never();
+        assert!(held.is_none(), "who has all of it may ask for it again");
+        let rest = tokio::spawn(reader.collect());
+        tokio::task::yield_now().await;
+        assert!(!rest.is_finished());
+        assert!(content.reader().unwrap().frame().now_or_never().is_some(), "the first, at once");
+        content.end(End::Complete);
+        assert_eq!(rest.await.unwrap().unwrap().to_bytes(), "456");
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_to_keep_is_read_as_it_comes() {
+        let content = Content::new(1, Some(3), budget());
+        let mut reader = content.reader().unwrap();
+        content.push("123".into());
+        assert_eq!(reader.frame().await.unwrap().unwrap().into_data().unwrap(), "123");
     }
 
     #[tokio::test]
