@@ -26,7 +26,6 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
-use super::cache::asked::namespace;
 use super::cache::{Means, lookup};
 use super::forward::{FORWARDED_PROTO, Rules, authority, is_guarded, is_trusted, told_https};
 use super::observe::Watch;
@@ -66,6 +65,8 @@ struct Host {
     https: bool,
     local_port: u16,
     authority: Authority,
+    /// Without its port.
+    name: Box<str>,
 }
 
 impl FastHits {
@@ -85,15 +86,15 @@ impl FastPath for FastHits {
         let https = read.proto
             && known.is_trusted(head.client.ip(), rules)
             && told_https(&named(head.fields, &[FORWARDED_PROTO]));
-        let authority = known.authority(read.host?, https, head.local.port())?;
+        let host = known.host(read.host?, https, head.local.port())?;
         let (path, query) = match head.target.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (head.target, None),
         };
-        let found = means.routes.find(authority.host(), &Method::GET, path);
+        let found = means.routes.find(&host.name, &Method::GET, path);
         takes(&found.route, &read)?;
         let scheme = if https { "https" } else { "http" };
-        let target = Target { scheme, authority: authority.as_str(), path, query };
+        let target = Target { scheme, authority: host.authority.as_str(), path, query };
         let key = key(means, &found, &target, head.fields)?;
         let now = means.now();
         let entry = find(means, &key, head.fields)?;
@@ -117,7 +118,7 @@ fn key(means: &Means, found: &Match, target: &Target<'_>, fields: &[Field<'_>]) 
         let cookie = (!route.key.cookies.is_empty()).then_some(COOKIE);
         selected(fields, route.key.headers.iter().chain(&cookie))?
     };
-    let namespace = namespace(route, captures);
+    let namespace = means.namespace(route, captures);
     let version = means.ledger.version(&namespace);
     let tags = means.stamp(route);
     let place = Place { route: &route.name, namespace: &namespace, version, tags };
@@ -183,16 +184,17 @@ impl Known {
     }
 
     /// The host that is keyed, of the `Host` that was sent.
-    fn authority(&mut self, sent: &[u8], https: bool, local_port: u16) -> Option<&Authority> {
+    fn host(&mut self, sent: &[u8], https: bool, local_port: u16) -> Option<&Host> {
         let known = self.host.as_ref().is_some_and(|host| {
             *host.sent == *sent && host.https == https && host.local_port == local_port
         });
         if !known {
             let default_port = if https { 443 } else { 80 };
             let authority = authority::canonical(sent, default_port, local_port)?.key;
-            self.host = Some(Host { sent: sent.into(), https, local_port, authority });
+            let name = authority.host().into();
+            self.host = Some(Host { sent: sent.into(), https, local_port, authority, name });
         }
-        self.host.as_ref().map(|host| &host.authority)
+        self.host.as_ref()
     }
 }
 

@@ -40,6 +40,10 @@ const LINGER: Duration = Duration::from_millis(500);
 /// … and this many of them.
 const LINGER_BYTES: usize = 256 * 1024;
 
+/// Content up to this size is written from one buffer with its head: cheaper than to have the kernel
+/// gather them.
+const COPIED: usize = 4096;
+
 /// One client's connection.
 #[derive(Debug)]
 pub(super) struct ClientIo<Q> {
@@ -275,8 +279,11 @@ impl<Q: FastPath> ClientIo<Q> {
                     Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
                     Poll::Pending => break Poll::Pending,
                 },
-                Next::Answered(content) => {
+                Next::Answered(mut content) => {
                     answered = true;
+                    if content.len() <= COPIED {
+                        desk.head.extend_from_slice(&std::mem::take(&mut content));
+                    }
                     match self.poll_say(cx, &desk.head, content) {
                         Poll::Ready(Ok(())) => {}
                         unsaid => break unsaid,
@@ -328,8 +335,11 @@ impl<Q: FastPath> ClientIo<Q> {
         head: &[u8],
         content: Bytes,
     ) -> Poll<io::Result<()>> {
-        let slices = [IoSlice::new(head), IoSlice::new(&content)];
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, &slices);
+        let stream = Pin::new(&mut self.stream);
+        let written = match content.is_empty() {
+            true => stream.poll_write(cx, head),
+            false => stream.poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(&content)]),
+        };
         let written = match self.watch(cx, written) {
             Poll::Ready(Ok(written)) => written,
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
