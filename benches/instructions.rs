@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::DATE;
+use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::BodyExt as _;
 use larder::body::Body;
@@ -373,9 +373,11 @@ fn request(n: usize) -> Request<Body> {
 
 /// With 1 kB of content, as of now: what comes with an age is not fresh for long.
 fn answer() -> Response<Body> {
-    let mut answer = Response::new(Body::full("{\"name\":\"tea\"} ".repeat(64)));
+    let content = "{\"name\":\"tea\"}\n".repeat(64);
+    let (length, date) = (content.len(), httpdate::fmt_http_date(clock::wall()));
+    let mut answer = Response::new(Body::full(content));
     *answer.headers_mut() = headers(ANSWERED);
-    let date = httpdate::fmt_http_date(clock::wall());
+    answer.headers_mut().append(CONTENT_LENGTH, HeaderValue::from(length));
     answer.headers_mut().append(DATE, HeaderValue::try_from(date).unwrap());
     answer
 }
