@@ -89,7 +89,14 @@ fn content(
         Framing::Chunked => Left::Chunks(Chunks::new()),
         Framing::UntilClosed => Left::UntilClosed,
     };
-    Body::streaming(Received { exchange: Some(exchange), left, listed, limit, due: None })
+    Body::streaming(Received {
+        exchange: Some(exchange),
+        left,
+        listed,
+        limit,
+        due: None,
+        broken: None,
+    })
 }
 
 fn check_status(status: StatusCode, asked: &Outgoing) -> Result<(), OriginFault> {
@@ -184,6 +191,8 @@ struct Received {
     limit: Duration,
     /// When it has paused for too long, while somebody waits for its next piece.
     due: Option<Instant>,
+    /// Why it has ended early, until that is told.
+    broken: Option<BodyError>,
 }
 
 /// What is still to come.
@@ -275,16 +284,25 @@ impl HttpBody for Received {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(self.poll(cx));
-        if frame.is_err() {
-            self.exchange = None;
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
         }
+        let frame = match ready!(self.poll(cx)) {
+            Ok(frame) => frame,
+            Err(error) => {
+                self.exchange = None;
+                self.broken = Some(error);
+                // What came before it goes out first: a stream's reset overtakes all that waits.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        };
         let listed = &self.listed;
-        Poll::Ready(frame.map(|frame| frame.map(|f| without_control_fields(f, listed))).transpose())
+        Poll::Ready(frame.map(|frame| Ok(without_control_fields(frame, listed))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.exchange.is_none()
+        self.exchange.is_none() && self.broken.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
