@@ -15,7 +15,6 @@ use crate::body::Body;
 use crate::config::RequestDirectives;
 use crate::error::OriginFault;
 use crate::key::{Key, tags};
-use crate::layers::collapse::content::Reader;
 use crate::layers::collapse::{Flight, Found, Joined, Lead, Settlement, Shared};
 use crate::ledger::Standing;
 use crate::plan::request::may_stand_in;
@@ -170,7 +169,7 @@ impl Waiting<'_> {
         self.reason = self.found_out.get().copied().unwrap_or(self.reason);
         match filled {
             Ok(Filled::Settled(settlement)) => self.settled(settlement, Asker::Own),
-            Ok(Filled::Shared(shared, reader)) => self.read(&shared, reader, Asker::Own),
+            Ok(Filled::Shared(shared, body)) => self.read(&shared, body, Asker::Own),
             Ok(Filled::Own(response, why, took)) => {
                 Step::Done(deliver::own(self.asked, response, self.reason, why.as_str(), took))
             }
@@ -210,14 +209,14 @@ impl Waiting<'_> {
         }
     }
 
-    fn read(&self, shared: &Shared, reader: Reader, asker: Asker) -> Step {
+    fn read(&self, shared: &Shared, body: Body, asker: Asker) -> Step {
         if !shared.stored
             && let Some(response) = self.instead(shared.instead.as_ref())
         {
             return Step::Done(response);
         }
         let now = self.means.now();
-        Step::Done(deliver::shared(self.asked, shared, reader, (self.reason, asker), now))
+        Step::Done(deliver::shared(self.asked, shared, body, (self.reason, asker), now))
     }
 
     /// Somebody else's response is for this request too if it is the variant that this one asks
@@ -232,8 +231,8 @@ impl Waiting<'_> {
         if standing != Standing::Good {
             return Step::Again(None);
         }
-        match shared.content.reader() {
-            Some(reader) => self.read(shared, reader, Asker::Other),
+        match shared.content.body() {
+            Some(body) => self.read(shared, body, Asker::Other),
             None => Step::Again(None),
         }
     }

@@ -19,6 +19,7 @@
 pub mod ask;
 pub mod asked;
 pub mod deliver;
+pub mod early;
 pub mod explain;
 pub mod fetch;
 pub mod fill;
