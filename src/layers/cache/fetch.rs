@@ -84,6 +84,11 @@ pub async fn through<S: Origin>(
                 drop(lead);
                 return Step::Again(looked.names);
             }
+            // … and may have shown that the key varies: who asks for the same variant is elsewhere.
+            if again.key.digest != looked.key.digest {
+                drop(lead);
+                return Step::Again(again.names);
+            }
             waiting.lead(inner, looked, Some(lead)).await
         }
         Joined::Follow(flight) => {
