@@ -50,7 +50,6 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use larder::config::{Config, Overrides, Route};
 use larder::key::Digest;
-use larder::ledger::name::Belongs;
 use larder::ledger::{Position, Standing};
 use larder::plan::request::{Found, plan};
 use larder::plan::response::{Answer, Asked, settle};
@@ -58,7 +57,7 @@ use larder::plan::{NotShared, Outcome, Plan};
 use larder::semantics::reuse::Demands;
 use larder::semantics::stored::{StoredResponse, Times, storable_headers};
 use larder::semantics::time::Timestamp;
-use larder::store::Entry;
+use larder::store::{Draft, Entry};
 
 /// Field lines, in order.
 type Lines<'a> = &'a [(&'a str, &'a str)];
@@ -169,19 +168,17 @@ fn entry(route: &Route, status: u16, lines: Lines<'_>) -> Entry {
     let Outcome::Store(times) = settled(route, NONE, status, lines) else {
         panic!("not stored: {status} {lines:?}");
     };
-    Entry {
+    Entry::from(Draft {
         key: Bytes::new(),
         response: response(status, lines, times),
         namespace: "".into(),
         url: "//h/p".into(),
         tags: Vec::new(),
         groups: Vec::new(),
-        belongs: Belongs::default(),
         as_of: Position::ZERO,
         vouched: NOW,
         fill_time: Duration::ZERO,
-        judged: larder::store::Judged::default(),
-    }
+    })
 }
 
 /// What is done about this request when that response was stored so many seconds ago?

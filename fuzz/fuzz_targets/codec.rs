@@ -12,12 +12,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use larder::key::Digest;
 use larder::ledger::Position;
-use larder::ledger::name::Belongs;
 use larder::semantics::stored::{StoredResponse, Times};
 use larder::semantics::time::Timestamp;
 use larder::store::codec::{VERSION, decode, encode, length_of};
-use larder::store::ledger::Judged;
-use larder::store::{Entry, Record, Varies};
+use larder::store::{Draft, Entry, Record, Varies};
 use libfuzzer_sys::fuzz_target;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -52,9 +50,9 @@ fn found(blob: Bytes, left: u64) {
     // It is not good for longer than Valkey keeps it.
     assert!(record.keep_until() <= NOW + left, "{record:?}");
     if let Record::Entry(entry) = &record {
-        let times = entry.response.times;
+        let times = entry.times();
         in_order(&times);
-        assert!((200..600).contains(&entry.response.status.as_u16()));
+        assert!((200..600).contains(&entry.status().as_u16()));
         assert!(times.response_time <= NOW && entry.vouched <= NOW);
     }
     // Whatever is read can be written, and is then the same.
@@ -75,9 +73,9 @@ fn written(record: &Record, spent: u64) {
     let read = decode(&blob, there + spent, encoded.lifetime - spent).expect("just written");
     assert!(read.keep_until().since(there) <= encoded.lifetime);
     if let (Record::Entry(read), Record::Entry(wrote)) = (&read, record) {
-        in_order(&read.response.times);
+        in_order(&read.times());
         let (here, there) = (NOW + spent, there + spent);
-        let (ours, theirs) = (&wrote.response.times, &read.response.times);
+        let (ours, theirs) = (&wrote.times(), &read.times());
         assert!(theirs.age(there) >= ours.age(here), "nothing gets younger on the way");
         assert!(!theirs.is_fresh(there) || ours.is_fresh(here), "nor fresher");
         assert!(there.since(read.vouched) >= here.since(wrote.vouched), "nor surer");
@@ -96,11 +94,11 @@ fn same(a: &Record, b: &Record) {
     assert_eq!(a.key(), b.key());
     match (a, b) {
         (Record::Entry(a), Record::Entry(b)) => {
-            assert_eq!(a.response.status, b.response.status);
-            assert_eq!(a.response.headers, b.response.headers);
-            assert_eq!(a.response.body, b.response.body);
-            assert_eq!((&a.namespace, &a.url, &a.tags), (&b.namespace, &b.url, &b.tags));
-            assert_eq!(a.belongs, b.belongs);
+            assert_eq!(a.status(), b.status());
+            assert_eq!(a.lines(), b.lines());
+            assert_eq!(a.content(), b.content());
+            assert_eq!((a.namespace(), a.url(), a.tags()), (b.namespace(), b.url(), b.tags()));
+            assert_eq!(a.belongs(), b.belongs());
             assert_eq!(a.as_of.shared(), b.as_of.shared());
         }
         (Record::Varies(a), Record::Varies(b)) => {
@@ -133,11 +131,9 @@ fn entry(u: &mut Unstructured<'_>) -> arbitrary::Result<Record> {
         }
     }
     let body: Vec<u8> = u.arbitrary()?;
-    Ok(Record::Entry(Arc::new(Entry {
-        judged: Judged::default(),
+    Ok(Record::Entry(Arc::new(Entry::from(Draft {
         key: key.into(),
         response: StoredResponse { status, headers, body: body.into(), times },
-        belongs: Belongs::of(&namespace, &url, &tags, &groups),
         namespace,
         url,
         tags,
@@ -145,7 +141,7 @@ fn entry(u: &mut Unstructured<'_>) -> arbitrary::Result<Record> {
         as_of: Position { millis: u.arbitrary()?, sequence: u.arbitrary()? },
         vouched: NOW - Duration::from_millis(u.int_in_range(0..=1 << 40)?),
         fill_time: Duration::from_micros(u.arbitrary()?),
-    })))
+    }))))
 }
 
 fn times(u: &mut Unstructured<'_>) -> arbitrary::Result<Times> {

@@ -245,6 +245,63 @@ impl Digest {
     }
 }
 
+/// Where the entry of a key is, as its full text says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Located<'a> {
+    /// Namespace.
+    pub namespace: &'a str,
+    authority: &'a str,
+    path: &'a str,
+    query: Option<&'a str>,
+}
+
+impl<'a> Located<'a> {
+    /// By the full text of a key; `None` if it does not say.
+    pub fn by(full: &'a [u8]) -> Option<Self> {
+        let mut rest = full.strip_prefix(&[FORMAT])?;
+        let (mut namespace, mut authority, mut path, mut query) = (None, None, None, None);
+        while let Some((&kind, after)) = rest.split_first() {
+            let (text, after) = part(after)?;
+            let place = match kind {
+                NAMESPACE => &mut namespace,
+                AUTHORITY => &mut authority,
+                PATH => &mut path,
+                QUERY => &mut query,
+                // Whatever follows the query is not about the place.
+                _ if path.is_some() => break,
+                _ => {
+                    rest = after;
+                    continue;
+                }
+            };
+            *place = Some(std::str::from_utf8(text).ok()?);
+            rest = after;
+        }
+        Some(Self { namespace: namespace?, authority: authority?, path: path?, query })
+    }
+
+    /// [`url::entry_url`] of its request, unless that was keyed by a rule ([`search`]).
+    pub fn url(&self) -> Box<str> {
+        url::assembled(self.authority, self.path, self.query)
+    }
+}
+
+const NAMESPACE: u8 = Kind::Namespace as u8;
+const AUTHORITY: u8 = Kind::Authority as u8;
+const PATH: u8 = Kind::Path as u8;
+const QUERY: u8 = Kind::Query as u8;
+
+/// A part behind its kind: what it says, and what follows it.
+fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let digits = bytes.iter().position(|byte| *byte < 0x80)? + 1;
+    let (length, rest) = bytes.split_at(digits);
+    let length = length
+        .iter()
+        .rev()
+        .try_fold(0_usize, |sum, byte| Some(sum.checked_mul(0x80)? | usize::from(byte & 0x7f)))?;
+    rest.split_at_checked(length)
+}
+
 /// Every line of each field apart: absent has none, empty has one without bytes.
 fn push_fields(parts: &mut Parts, names: &[HeaderName], headers: &HeaderMap) {
     for name in names {

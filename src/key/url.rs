@@ -15,12 +15,17 @@ use crate::ledger::name::Name;
 /// purged under both.
 pub fn entry_url(uri: &Uri, canonical_query: Option<&str>) -> Box<str> {
     let authority = uri.authority().map_or("", Authority::as_str);
+    assembled(authority, uri.path(), canonical_query)
+}
+
+/// The same from its pieces.
+pub(super) fn assembled(authority: &str, path: &str, canonical_query: Option<&str>) -> Box<str> {
     let mut url = String::with_capacity(
-        authority.len() + uri.path().len() + canonical_query.map_or(0, |query| query.len() + 1) + 2,
+        authority.len() + path.len() + canonical_query.map_or(0, |query| query.len() + 1) + 2,
     );
     url.push_str("//");
     url.push_str(authority);
-    push_path_and_query(&mut url, uri.path(), canonical_query);
+    push_path_and_query(&mut url, path, canonical_query);
     url.into()
 }
 

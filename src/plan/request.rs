@@ -106,7 +106,7 @@ fn plan_for(
     failed_lately: bool,
     now: Timestamp,
 ) -> Plan {
-    let times = &entry.response.times;
+    let times = entry.times();
     let within_hard = now < times.stale_until;
     let (stale, fetch) = match standing {
         Standing::Invalidated => return Plan::Fetch(FetchReason::Invalidated),
@@ -130,17 +130,13 @@ fn plan_for(
     if may_be_stale {
         return Plan::ServeAndRefresh(stale);
     }
-    if has_validator(&entry.response.headers) {
-        Plan::Revalidate(fetch)
-    } else {
-        Plan::Fetch(fetch)
-    }
+    if has_validator(&entry.headers()) { Plan::Revalidate(fetch) } else { Plan::Fetch(fetch) }
 }
 
 /// May this entry be served because the origin failed? (RFC 5861 §4; within the window of its
 /// route or response, whatever else may be in doubt about it, but never once invalidated.)
 pub fn may_cover_an_error(entry: &Entry, now: Timestamp) -> bool {
-    now < entry.response.times.error_until
+    now < entry.times().error_until
 }
 
 /// May an entry of this standing be served because the origin failed? Not what was invalidated, nor
@@ -149,7 +145,7 @@ pub fn may_cover_an_error(entry: &Entry, now: Timestamp) -> bool {
 /// better than an error: a `stale-if-error`, of the route or the response. The time for which the
 /// entry would have been fresh says nothing of the kind.
 pub fn may_stand_in(route: &Route, entry: &Entry, standing: Standing, now: Timestamp) -> bool {
-    let times = &entry.response.times;
+    let times = entry.times();
     let granted = times.error_until > times.fresh_until;
     let allowed = match standing {
         Standing::Invalidated => false,
@@ -173,7 +169,7 @@ fn binds(route: &Route, doubt: Doubt) -> bool {
 pub fn asks_for_whole(found: Option<(&Entry, Standing)>, now: Timestamp) -> bool {
     found.is_some_and(|(entry, standing)| {
         standing != Standing::Invalidated
-            && (has_validator(&entry.response.headers) || may_cover_an_error(entry, now))
+            && (has_validator(&entry.headers()) || may_cover_an_error(entry, now))
     })
 }
 
@@ -191,7 +187,7 @@ fn obey(demands: &Demands, honoured: bool, entry: &Entry, plan: Plan, now: Times
     match plan {
         _ if !honoured => plan,
         Plan::Serve | Plan::ServeAndRefresh(_) if !contents(demands, entry, plan, now) => {
-            if has_validator(&entry.response.headers) {
+            if has_validator(&entry.headers()) {
                 Plan::Revalidate(FetchReason::Request)
             } else {
                 Plan::Fetch(FetchReason::Request)
@@ -213,7 +209,7 @@ fn obey(demands: &Demands, honoured: bool, entry: &Entry, plan: Plan, now: Times
 /// Would the client be content with this entry as it is? What the plan would not serve as fresh is
 /// stale, whether it is time that makes it so, a purge or a doubt.
 fn contents(demands: &Demands, entry: &Entry, plan: Plan, now: Timestamp) -> bool {
-    let times = &entry.response.times;
+    let times = entry.times();
     let fresh = plan == Plan::Serve;
     // §5.2.1.4: "prefers a stored response not be used […] without successful validation".
     if demands.no_cache {
@@ -243,5 +239,5 @@ fn contents(demands: &Demands, entry: &Entry, plan: Plan, now: Timestamp) -> boo
 /// §4.2.4: "MUST NOT generate a stale response if it is prohibited by an explicit in-protocol
 /// directive": whatever the client, or the route's own lifetimes, would have.
 fn forbids_staleness(entry: &Entry) -> bool {
-    must_not_serve_stale(&targeted::effective(&entry.response.headers))
+    must_not_serve_stale(&targeted::effective(&entry.headers()))
 }

@@ -15,13 +15,12 @@ use super::{
 };
 use crate::config::{Authority, Freshness, KeyRules, OnDoubt, RequestDirectives, Route, SetCookie};
 use crate::key::Digest;
-use crate::ledger::name::Belongs;
 use crate::ledger::{Doubt, Position, Standing};
 use crate::semantics::reuse::Demands;
 use crate::semantics::storable::NotStorable;
 use crate::semantics::stored::{StoredResponse, Times};
 use crate::semantics::time::Timestamp;
-use crate::store::{Entry, Judged};
+use crate::store::{Draft, Entry};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -94,7 +93,7 @@ fn fields(fields: &[(&'static str, &str)]) -> HeaderMap {
 /// Filled 100 s ago, soft at 60 s, hard at 600 s, errors covered until 3600 s.
 fn entry(headers: &[(&'static str, &str)]) -> Entry {
     let filled = NOW - secs(100);
-    Entry {
+    Entry::from(Draft {
         key: Bytes::new(),
         response: StoredResponse {
             status: StatusCode::OK,
@@ -113,12 +112,10 @@ fn entry(headers: &[(&'static str, &str)]) -> Entry {
         url: "//h/products/7".into(),
         tags: Vec::new(),
         groups: Vec::new(),
-        belongs: Belongs::default(),
         as_of: Position::ZERO,
         vouched: filled,
         fill_time: Duration::ZERO,
-        judged: Judged::default(),
-    }
+    })
 }
 
 const TYPED: &[(&str, &str)] = &[("content-type", "text/plain")];
@@ -192,7 +189,7 @@ fn what_is_done_depends_on_time_standing_and_route() {
         (100, Standing::Suspect(doubt), Plan::Revalidate(FetchReason::Suspect(doubt))),
     ] {
         let entry = entry(ETAG);
-        let now = entry.response.times.response_time + secs(later);
+        let now = entry.times().response_time + secs(later);
         let found = Found::Entry(&entry, standing);
         let made = plan(&route, &Demands::default(), found, false, now);
         assert_eq!(made, expected, "{later} s, {standing:?}");
@@ -202,7 +199,7 @@ fn what_is_done_depends_on_time_standing_and_route() {
 #[test]
 fn without_a_validator_there_is_nothing_to_revalidate() {
     let entry = entry(&[]);
-    let now = entry.response.times.response_time + secs(600);
+    let now = entry.times().response_time + secs(600);
     let found = Found::Entry(&entry, Standing::Good);
     let made = plan(&route(), &Demands::default(), found, false, now);
     assert_eq!(made, Plan::Fetch(FetchReason::Expired));
@@ -222,7 +219,7 @@ fn what_is_in_doubt_on_a_strict_route_is_served_for_nothing_in_the_world() {
     let bounded = Route { on_doubt: OnDoubt::Serve, ..route() };
     let strict = Route { consistency: crate::config::Consistency::Strict, ..bounded.clone() };
     let entry = entry(ETAG);
-    let now = entry.response.times.response_time + secs(100);
+    let now = entry.times().response_time + secs(100);
     let only = Demands::of(&fields(&[("cache-control", "only-if-cached")]));
     for (doubt, binding) in [
         (Doubt::Forgotten, false),
@@ -255,7 +252,7 @@ fn what_is_in_doubt_on_a_strict_route_is_served_for_nothing_in_the_world() {
 #[test]
 fn a_failing_origin_is_left_alone_as_long_as_something_may_be_served() {
     let entry = entry(ETAG);
-    let filled = entry.response.times.response_time;
+    let filled = entry.times().response_time;
     for (later, expected) in [
         (10, Plan::Serve),
         (100, Plan::ServeBackingOff(StaleReason::Expired)),
@@ -277,7 +274,7 @@ fn a_failing_origin_is_left_alone_as_long_as_something_may_be_served() {
 fn a_part_is_asked_for_as_a_whole_where_there_is_one_to_confirm_or_fall_back_on() {
     let tagged = entry(ETAG);
     let plain = entry(&[]);
-    let filled = plain.response.times.response_time;
+    let filled = plain.times().response_time;
     for (entry, standing, later, expected) in [
         (&tagged, Standing::Good, 9000, true),
         (&tagged, Standing::Suspect(Doubt::Unheard), 10, true),
@@ -294,7 +291,7 @@ fn a_part_is_asked_for_as_a_whole_where_there_is_one_to_confirm_or_fall_back_on(
 #[test]
 fn only_the_rfc_route_lets_clients_ask_for_something_newer() {
     let entry = entry(ETAG);
-    let now = entry.response.times.response_time + secs(30);
+    let now = entry.times().response_time + secs(30);
     let found = || Found::Entry(&entry, Standing::Good);
     let asked = |control: &str| Demands::of(&fields(&[("cache-control", control)]));
     for (control, expected) in [
@@ -341,7 +338,7 @@ fn a_client_narrows_and_widens_what_it_is_served_where_it_is_obeyed() {
         (600, "max-stale, only-if-cached", widened),
     ] {
         let entry = entry(ETAG);
-        let now = entry.response.times.response_time + secs(later);
+        let now = entry.times().response_time + secs(later);
         let found = || Found::Entry(&entry, Standing::Good);
         let demands = asked(control);
         assert_eq!(plan(&honours, &demands, found(), false, now), expected, "{later} {control}");
@@ -355,7 +352,7 @@ fn a_client_narrows_and_widens_what_it_is_served_where_it_is_obeyed() {
 fn what_a_purge_made_stale_is_stale_to_a_client_too() {
     let honours = Route { request_directives: RequestDirectives::Honour, ..route() };
     let entry = entry(ETAG);
-    let now = entry.response.times.response_time + secs(10);
+    let now = entry.times().response_time + secs(10);
     for (control, expected) in [
         ("x", Plan::ServeAndRefresh(StaleReason::Purged)),
         ("max-stale=0", Plan::ServeAndRefresh(StaleReason::Purged)),
@@ -374,7 +371,7 @@ fn max_stale_widens_nothing_that_is_more_than_old() {
     let demands = Demands::of(&fields(&[("cache-control", "max-stale")]));
     for standing in [Standing::Invalidated, Standing::Softened, Standing::Suspect(Doubt::Unheard)] {
         let entry = entry(ETAG);
-        let now = entry.response.times.response_time + secs(601);
+        let now = entry.times().response_time + secs(601);
         let made = plan(&honours, &demands, Found::Entry(&entry, standing), false, now);
         assert!(matches!(made, Plan::Revalidate(_) | Plan::Fetch(_)), "{standing:?}");
     }
@@ -386,7 +383,7 @@ fn max_stale_widens_nothing_that_is_more_than_old() {
         ("cdn-cache-control", "must-revalidate"),
     ] {
         let entry = entry(&[(name, said)]);
-        let now = entry.response.times.response_time + secs(601);
+        let now = entry.times().response_time + secs(601);
         let made = plan(&honours, &demands, Found::Entry(&entry, Standing::Good), false, now);
         assert_eq!(made, Plan::Fetch(FetchReason::Expired), "{said}");
     }
@@ -419,7 +416,7 @@ fn only_if_cached_never_reaches_the_origin() {
     let made = plan(&route(), &demands, Found::Nothing, false, NOW);
     assert!(matches!(made, Plan::Refuse(_)));
     let entry = entry(ETAG);
-    let now = entry.response.times.response_time;
+    let now = entry.times().response_time;
     let found = Found::Entry(&entry, Standing::Good);
     assert_eq!(plan(&route(), &demands, found, false, now), Plan::Serve);
 }
@@ -644,7 +641,7 @@ fn an_error_is_shared_unless_somebody_claims_it() {
 #[test]
 fn a_304_renews_what_was_asked_about_and_nothing_else() {
     let route = route();
-    let stored = entry(ETAG).response;
+    let stored = entry(ETAG).response();
     let none = HeaderMap::new();
     let asked = |validating| Asked {
         route: &route,

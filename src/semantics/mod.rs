@@ -3,6 +3,7 @@
 //! | RFC | section | file |
 //! |---|---|---|
 //! | 9110 | §5.6 lists, tokens, quoted strings, dates; §7.6.1 hop-by-hop; §8.8.3 entity tags | [`fields`] |
+//! | 9112 | §5 field lines, as they stand in a message | [`lines`] |
 //! | 9111 | §5.2 Cache-Control; 5861 §3, §4 and 8246 as directives | [`cache_control`] |
 //! | 9651 | §4.2 structured fields | [`structured`] |
 //! | 9213 | which of several fields applies | [`targeted`] |
@@ -25,6 +26,7 @@
 
 pub mod cache_control;
 pub mod fields;
+pub mod lines;
 mod lists;
 pub mod structured;
 pub mod targeted;

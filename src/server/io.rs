@@ -184,10 +184,13 @@ impl<Q: FastPath> ClientIo<Q> {
     }
 
     /// hyper's buffer is empty, which may be the end of its turn.
-    fn hyper_has_said_all(&mut self, cx: &Context<'_>) {
+    fn hyper_has_said_all(&mut self, cx: &mut Context<'_>) {
         let Some(requests) = &mut self.requests else { return };
         if requests.turn.flushed() {
             requests.patience.begins();
+            // Nobody reads until something arrives, but for the timer. That patience is over at once
+            // cannot be.
+            let _ = requests.patience.poll_end(cx);
             if !self.held.is_empty() {
                 // hyper waits for the socket, which has nothing new.
                 cx.waker().wake_by_ref();

@@ -33,6 +33,8 @@ mod interim;
 mod io;
 mod listener;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 pub use drain::DrainReport;

@@ -40,10 +40,9 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
 use self::bytes::{Reader, Writer};
-use super::{Entry, Judged, Record, Varies};
+use super::{Draft, Entry, Record, Varies};
 use crate::key::Digest;
 use crate::ledger::Position;
-use crate::ledger::name::Belongs;
 use crate::semantics::stored::{StoredResponse, Times};
 use crate::semantics::time::Timestamp;
 
@@ -168,7 +167,8 @@ fn write_entry(
     now: Timestamp,
     lifetime: Duration,
 ) -> Result<(), Unencodable> {
-    let response = &entry.response;
+    let draft = entry.draft();
+    let response = &draft.response;
     let times = &response.times;
     if !is_final(response.status) {
         return Err(Unencodable("not a final status"));
@@ -180,16 +180,16 @@ fn write_entry(
     out.i64(ahead(times.fresh_until, now).min(stale));
     out.i64(stale);
     out.i64(ahead(times.error_until, now).min(keep));
-    out.u64(millis(now.since(entry.vouched)));
+    out.u64(millis(now.since(draft.vouched)));
     // What this process did on its own after that position means nothing elsewhere.
-    let as_of = entry.as_of.shared();
+    let as_of = draft.as_of.shared();
     out.u64(as_of.millis);
     out.u64(as_of.sequence);
-    out.u64(u64::try_from(entry.fill_time.as_micros()).unwrap_or(u64::MAX));
+    out.u64(u64::try_from(draft.fill_time.as_micros()).unwrap_or(u64::MAX));
     out.u16(response.status.as_u16());
-    out.text(entry.namespace.as_bytes())?;
-    out.text(entry.url.as_bytes())?;
-    for list in [&entry.tags, &entry.groups] {
+    out.text(draft.namespace.as_bytes())?;
+    out.text(draft.url.as_bytes())?;
+    for list in [&draft.tags, &draft.groups] {
         out.count(list.len(), MAX_LIST)?;
         for text in list {
             out.text(text.as_bytes())?;
@@ -217,22 +217,18 @@ fn read_entry(input: &mut Reader<'_>, key: Bytes, stored: Stored) -> Result<Entr
     let groups = read_texts(input)?;
     let headers = read_headers(input)?;
     let body = input.bytes()?;
-    let belongs = Belongs::of(&namespace, &url, &tags, &groups);
     let response = StoredResponse { status, headers, body, times };
-    let judged = Judged::default();
-    Ok(Entry {
+    Ok(Entry::from(Draft {
         key,
         response,
         namespace,
         url,
         tags,
         groups,
-        belongs,
         as_of,
         vouched,
-        judged,
         fill_time,
-    })
+    }))
 }
 
 /// The times of the response, and when it was last vouched for.
@@ -321,14 +317,7 @@ fn round_up(age: Duration) -> Duration {
 /// About how long the bytes will be, so that a body is not moved while they grow.
 fn size_hint(record: &Record) -> usize {
     match record {
-        Record::Entry(entry) => {
-            let fields: usize =
-                entry.response.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 8).sum();
-            let named = entry.tags.iter().chain(&entry.groups);
-            let names: usize = named.map(|text| text.len() + 4).sum();
-            let texts = entry.key.len() + entry.url.len() + entry.namespace.len();
-            164 + texts + names + fields + entry.response.body.len()
-        }
+        Record::Entry(entry) => 256 + entry.allocated().iter().sum::<usize>(),
         Record::Varies(varies) => {
             64 + varies.key.len() + varies.names.len() * 32 + varies.variants.len() * 24
         }

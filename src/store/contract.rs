@@ -20,11 +20,10 @@ use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
-use super::{Entry, Judged, Lease, LeaseEnd, LeaseToken, Record, Store, StoreError, Varies};
+use super::{Draft, Entry, Lease, LeaseEnd, LeaseToken, Record, Store, StoreError, Varies};
 use crate::clock;
 use crate::key::{Digest, Key};
 use crate::ledger::Position;
-use crate::ledger::name::Belongs;
 use crate::semantics::stored::{StoredResponse, Times};
 use crate::semantics::time::Timestamp;
 
@@ -94,18 +93,18 @@ async fn finds_what_was_put(store: &dyn Store, kind: Kind) {
 
 /// Equal but for the milliseconds that a travelling entry ages.
 fn assert_same(read: &Entry, written: &Entry) {
-    assert_eq!(read.key, written.key, "key");
-    assert_eq!(read.response.status, written.response.status, "status");
-    assert_eq!(read.response.headers, written.response.headers, "headers");
-    assert_eq!(read.response.body, written.response.body, "body");
-    assert_eq!(read.namespace, written.namespace, "namespace");
-    assert_eq!(read.url, written.url, "url");
-    assert_eq!(read.tags, written.tags, "tags");
-    assert_eq!(read.groups, written.groups, "groups");
-    assert_eq!(read.belongs, written.belongs, "belongs");
+    assert_eq!(read.key(), written.key(), "key");
+    assert_eq!(read.status(), written.status(), "status");
+    assert_eq!(read.lines(), written.lines(), "lines");
+    assert_eq!(read.body(), written.body(), "body");
+    assert_eq!(read.namespace(), written.namespace(), "namespace");
+    assert_eq!(read.url(), written.url(), "url");
+    assert_eq!(read.tags(), written.tags(), "tags");
+    assert_eq!(read.groups(), written.groups(), "groups");
+    assert_eq!(read.belongs(), written.belongs(), "belongs");
     assert_eq!(read.as_of, written.as_of, "as_of");
-    assert_eq!(read.fill_time, written.fill_time, "fill_time");
-    let (read_times, times) = (&read.response.times, &written.response.times);
+    assert_eq!(read.fill_time(), written.fill_time(), "fill_time");
+    let (read_times, times) = (&read.times(), &written.times());
     for (what, read, written) in [
         ("response_time", read_times.response_time, times.response_time),
         ("fresh_until", read_times.fresh_until, times.fresh_until),
@@ -149,7 +148,7 @@ async fn takes_bodies_of_all_sizes(store: &dyn Store) {
             outcome => assert_eq!(outcome, Ok(()), "put of {length} bytes"),
         }
         match fetch(store, &sample.key()).await {
-            Some(Record::Entry(read)) => assert_eq!(read.response.body, body, "{length} bytes"),
+            Some(Record::Entry(read)) => assert_eq!(read.body(), body, "{length} bytes"),
             other => panic!("{length} bytes came back as {other:?}"),
         }
     }
@@ -162,7 +161,7 @@ async fn replaces_and_removes(store: &dyn Store, kind: Kind) {
     put(store, &key, first.entry()).await;
     put(store, &key, second.entry()).await;
     match fetch(store, &key).await {
-        Some(Record::Entry(read)) => assert_eq!(read.response.body, &b"two"[..], "the last put"),
+        Some(Record::Entry(read)) => assert_eq!(read.body(), &b"two"[..], "the last put"),
         other => panic!("the last put came back as {other:?}"),
     }
     put(store, &key, first.varies(1)).await;
@@ -392,7 +391,7 @@ impl Sample {
         for value in ["<a>; rel=next", "<b>; rel=prev"] {
             headers.append(HeaderName::from_static("link"), HeaderValue::from_static(value));
         }
-        Record::Entry(Arc::new(Entry {
+        Record::Entry(Arc::new(Entry::from(Draft {
             key: self.key().full,
             response: StoredResponse {
                 status: StatusCode::OK,
@@ -400,7 +399,6 @@ impl Sample {
                 body: self.body.clone(),
                 times: self.times(),
             },
-            belongs: Belongs::of("catalog/products", &url, &tags, &groups),
             namespace: "catalog/products".into(),
             url: url.into(),
             tags,
@@ -408,8 +406,7 @@ impl Sample {
             as_of: Position { millis: self.as_of, sequence: 0 },
             vouched: self.now,
             fill_time: Duration::from_millis(12),
-            judged: Judged::default(),
-        }))
+        })))
     }
 
     /// As a list of this many variants.

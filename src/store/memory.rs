@@ -21,12 +21,9 @@ use crate::clock;
 use crate::key::{Digest, Key};
 use crate::semantics::time::Timestamp;
 
-/// What a record costs besides its own bytes: the structs, the maps, the allocations.
-const RECORD_OVERHEAD: u64 = 512;
-/// What a field line costs besides its own bytes.
-const FIELD_OVERHEAD: u64 = 104;
-/// What a tag costs besides its own bytes: the pointer and its digest.
-const TAG_OVERHEAD: u64 = 32;
+/// What a record costs besides its own blocks: the struct, its place here, and what the first look
+/// at its content takes.
+const RECORD_OVERHEAD: u64 = 256;
 /// Entries that fit into a shard at the least.
 const PER_SHARD: u64 = 4;
 /// More shards than this gain nothing.
@@ -299,7 +296,7 @@ impl Held {
 
     /// Digests can collide; texts cannot.
     fn is_for(&self, key: &Key) -> bool {
-        self.record.key() == &key.full
+        self.record.key() == key.full
     }
 }
 
@@ -312,15 +309,15 @@ fn weight(record: &Record) -> u64 {
 }
 
 fn entry_weight(entry: &Entry) -> u64 {
-    let response = &entry.response;
-    let fields = response.headers.iter().map(|(n, v)| (n.as_str().len() + v.len()) as u64);
-    let names = entry.tags.iter().chain(&entry.groups);
-    let tags = names.map(|name| name.len() as u64 + TAG_OVERHEAD);
-    // The URL counts twice: `belongs` has a copy of most of it.
-    let texts = entry.key.len() + entry.namespace.len() + 2 * entry.url.len();
-    (response.body.len() + texts) as u64
-        + fields.map(|field| field + FIELD_OVERHEAD).sum::<u64>()
-        + tags.sum::<u64>()
+    entry.allocated().map(|bytes| class(bytes as u64)).iter().sum()
+}
+
+/// What the allocator takes for so many bytes: it has four sizes from each power of two to the
+/// next, and of the larger ones the pages that are never written are not there.
+fn class(bytes: u64) -> u64 {
+    const PAGE: u64 = 4096;
+    let step = bytes.checked_ilog2().map_or(8, |log| 1 << log.saturating_sub(2));
+    bytes.next_multiple_of(step.clamp(8, PAGE))
 }
 
 fn varies_weight(varies: &Varies) -> u64 {

@@ -12,15 +12,13 @@ use bytes::Bytes;
 use http::header::HeaderName;
 
 use crate::key::{Digest, Key};
-use crate::ledger::Position;
-use crate::ledger::name::Belongs;
-use crate::semantics::stored::StoredResponse;
 use crate::semantics::time::Timestamp;
 
 pub mod bridge;
 pub mod codec;
 #[doc(hidden)]
 pub mod contract;
+mod entry;
 pub mod ledger;
 pub mod memory;
 pub mod open;
@@ -29,35 +27,9 @@ mod throttle;
 pub mod tiered;
 pub mod valkey;
 
+pub use entry::{Draft, Entry};
 pub use ledger::Judged;
 pub use open::{Meters, OpenError, Opened, open};
-
-/// A stored response with everything that decides whether it may be used.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// [`Key::full`] of the key it was stored under.
-    pub key: Bytes,
-    /// Head, body, times.
-    pub response: StoredResponse,
-    /// Namespace it lives under.
-    pub namespace: Box<str>,
-    /// `//host/path?query`, the query canonical as in its key.
-    pub url: Box<str>,
-    /// Surrogate keys.
-    pub tags: Vec<Box<str>>,
-    /// Groups of its origin that it belongs to (RFC 9875 §2), without the origin.
-    pub groups: Vec<Box<str>>,
-    /// What of the four above the ledger asks for: always `Belongs::of` them.
-    pub belongs: Belongs,
-    /// Position that had been applied here when the origin was asked for it.
-    pub as_of: Position,
-    /// When this process last had the origin's word for it: filled, or validated by a 304.
-    pub vouched: Timestamp,
-    /// When it was last found to be good.
-    pub judged: Judged,
-    /// How long the origin took to answer, for "origin time saved".
-    pub fill_time: Duration,
-}
 
 /// What is stored under a primary key when the response varies: where its variants are.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,9 +56,9 @@ pub enum Record {
 
 impl Record {
     /// [`Key::full`] of the key it was stored under.
-    pub fn key(&self) -> &Bytes {
+    pub fn key(&self) -> &[u8] {
         match self {
-            Self::Entry(entry) => &entry.key,
+            Self::Entry(entry) => entry.key(),
             Self::Varies(varies) => &varies.key,
         }
     }
@@ -94,7 +66,7 @@ impl Record {
     /// Until here the store keeps it.
     pub fn keep_until(&self) -> Timestamp {
         match self {
-            Self::Entry(entry) => entry.response.times.keep_until,
+            Self::Entry(entry) => entry.keep_until(),
             Self::Varies(varies) => varies.keep_until,
         }
     }
@@ -164,7 +136,7 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// A place for entries. `store::contract` is the suite that every implementation passes.
 ///
 /// Every method may be called at any time and from any task. Every future ends within the store's
-/// own budget. A key that differs from the record's own ([`Entry::key`]) is a miss.
+/// own budget. A key that differs from the record's own ([`Record::key`]) is a miss.
 pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// What this process holds in its own memory; never waits.
     fn peek(&self, key: &Key) -> Option<Record>;

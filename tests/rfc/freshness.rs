@@ -141,7 +141,7 @@ fn ages_are_as_section_4_2_3_says() {
     );
     // current_age = corrected_initial_age + resident_time
     let entry = entry(&rfc(), 200, &[("cache-control", "max-age=60"), ("age", "7"), TAG]);
-    assert_eq!(entry.response.times.age(NOW + secs(20)), secs(27));
+    assert_eq!(entry.times().age(NOW + secs(20)), secs(27));
 }
 
 /// The requirement, Cache-Control, whether staleness must come from the origin's own words alone.

@@ -147,7 +147,7 @@ proptest! {
         let age = said.to_string();
         let lines = [("cache-control", "max-age=3000000000"), ("age", &*age), TAG];
         let entry = entry(&rfc(), 200, &lines);
-        let times = entry.response.times;
+        let times = entry.times();
         let (mut now, mut before, mut was_fresh) = (NOW, times.age(NOW), times.is_fresh(NOW));
         prop_assert!(before >= secs(said.min(1 << 31)));
         for step in steps {

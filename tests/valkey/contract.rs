@@ -66,7 +66,7 @@ async fn large_bodies_travel_whole_and_do_not_hold_up_small_ones() {
     else {
         panic!("the large body did not come back");
     };
-    assert!(whole.response.body == written.response.body, "it came back changed");
+    assert!(whole.body() == written.body(), "it came back changed");
     let seen = world.meters.snapshot().valkey.unwrap();
     assert!(seen.bytes_read > 8 * MIB as u64 && seen.bytes_written > 8 * MIB as u64);
     assert_everything_goes_by_itself(&server);
@@ -97,7 +97,7 @@ async fn time_in_valkey_makes_a_response_older() {
         panic!("it did not come back");
     };
     let now = larder::clock::now();
-    let (found, written) = (found.response.times, written.response.times);
+    let (found, written) = (found.times(), written.times());
     let off = found.age(now).abs_diff(written.age(now));
     assert!(off < Duration::from_millis(100), "age {:?}, {off:?} off", found.age(now));
     let off = found.fresh_until.since(written.fresh_until);

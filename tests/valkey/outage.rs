@@ -137,7 +137,7 @@ async fn time_on_the_way_to_a_frozen_server_counts() {
         panic!("it did not come back");
     };
     let now = larder::clock::now();
-    let (found, written) = (found.response.times, written.response.times);
+    let (found, written) = (found.times(), written.times());
     assert!(found.age(now) >= written.age(now), "it got younger: {:?}", found.age(now));
     assert!(found.keep_until <= written.keep_until, "it is kept longer");
     assert!(world.store.fetch(&brief.key()).await.unwrap().is_none(), "its time has passed");

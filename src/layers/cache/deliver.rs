@@ -44,14 +44,16 @@ pub enum Asker {
 
 /// A response from an entry: all of it, or the part that is asked for.
 pub fn entry(asked: &Asked, entry: &Entry, served: Served, now: Timestamp) -> Response<Body> {
-    let stored = &entry.response;
-    let body = || Body::full(stored.body.clone());
-    let mut response = answer(asked, stored.status, &stored.headers, body, &stored.times, now);
+    let times = entry.times();
+    let body = || Body::full(entry.body());
+    let mut response = answer(asked, entry.status(), entry.headers(), body, &times, now);
     if asked.method == Method::HEAD {
-        keep_length(&mut response, stored.body.len());
+        keep_length(&mut response, entry.content().len());
     }
-    let response = part::narrow(asked, stored, response);
-    attach(response, handled(asked, served, &stored.times, entry.fill_time, now))
+    if asked.ranges.is_some() {
+        response = part::narrow(asked, &entry.response(), response);
+    }
+    attach(response, handled(asked, served, &times, entry.fill_time(), now))
 }
 
 /// A response from a fill, whose content may still be arriving.
@@ -63,12 +65,12 @@ pub fn shared(
     now: Timestamp,
 ) -> Response<Body> {
     let entry = &shared.entry;
-    let times = &entry.response.times;
+    let times = &entry.times();
     let body = || body;
     // Others get what may be stored: fields that are marked as the asker's are not among that.
     let headers = match asker {
-        Asker::Own => &shared.head.headers,
-        Asker::Other => &entry.response.headers,
+        Asker::Own => shared.head.headers.clone(),
+        Asker::Other => entry.headers(),
     };
     let mut response = answer(asked, shared.head.status, headers, body, times, now);
     if !shared.stored {
@@ -91,8 +93,8 @@ pub fn shared(
         outcome: if collapsed { Outcome::Collapsed } else { Outcome::Miss },
         reason: reason.as_str(),
         cache_status: status,
-        origin_time: (!collapsed).then_some(entry.fill_time),
-        saved_time: collapsed.then_some(entry.fill_time),
+        origin_time: (!collapsed).then(|| entry.fill_time()),
+        saved_time: collapsed.then(|| entry.fill_time()),
     };
     attach(response, handled)
 }
@@ -137,18 +139,19 @@ fn respect_conditions(asked: &Asked, response: Response<Body>) -> Response<Body>
 fn answer(
     asked: &Asked,
     status: StatusCode,
-    headers: &HeaderMap,
+    headers: HeaderMap,
     body: impl FnOnce() -> Body,
     times: &Times,
     now: Timestamp,
 ) -> Response<Body> {
-    let mut response = match conditional::evaluate(&asked.method, &asked.headers, status, headers) {
-        Precondition::NotModified => not_modified(headers),
+    let mut response = match conditional::evaluate(&asked.method, &asked.headers, status, &headers)
+    {
+        Precondition::NotModified => not_modified(&headers),
         _ => {
             let body = if asked.method == Method::HEAD { Body::empty() } else { body() };
             let mut response = Response::new(body);
             *response.status_mut() = status;
-            *response.headers_mut() = headers.clone();
+            *response.headers_mut() = headers;
             response
         }
     };

@@ -150,25 +150,25 @@ const fn words(plan: Plan) -> (&'static str, &'static str) {
 }
 
 fn found(entry: &Arc<Entry>, standing: Standing, now: Timestamp) -> Value {
-    let times = &entry.response.times;
+    let times = entry.times();
     let left = |until: Timestamp| {
         let left = until.since(now).as_secs_f64();
         let over = now.since(until).as_secs_f64();
         ((left - over) * 1000.0).round() / 1000.0
     };
     json!({
-        "status": entry.response.status.as_u16(),
-        "bytes": entry.response.body.len(),
+        "status": entry.status().as_u16(),
+        "bytes": entry.content().len(),
         "age": times.age(now).as_secs(),
         "soft_expiry_in": left(times.fresh_until),
         "hard_expiry_in": left(times.stale_until),
         "stale_if_error_ends_in": left(times.error_until),
         "kept_for": left(times.keep_until),
-        "tags": entry.tags,
-        "groups": entry.groups,
+        "tags": entry.tags(),
+        "groups": entry.groups(),
         "as_of": entry.as_of.to_string(),
         "standing": standing_word(standing),
-        "origin_took_ms": u64::try_from(entry.fill_time.as_millis()).unwrap_or(u64::MAX),
+        "origin_took_ms": u64::try_from(entry.fill_time().as_millis()).unwrap_or(u64::MAX),
     })
 }
 

@@ -169,7 +169,7 @@ impl<S: Origin> Fill<S> {
         let sent = self.means.now();
         let validators = self
             .validated()
-            .and_then(|entry| validation::conditional_fields(&entry.response.headers))
+            .and_then(|entry| validation::conditional_fields(&entry.headers()))
             .unwrap_or_default();
         let request = self.asked.fetch(validators);
         let route = self.asked.route.index;
@@ -197,8 +197,8 @@ impl<S: Origin> Fill<S> {
         let (mut parts, body) = response.into_parts();
         date(&mut parts.headers, moment.received);
         let answer = answer(&parts, &body, moment.received);
-        let validating = self.validated().map(|entry| &entry.response);
-        let asked = question(&self.asked, self.key.digest, moment.sent, validating);
+        let validating = self.validated().map(|entry| entry.response());
+        let asked = question(&self.asked, self.key.digest, moment.sent, validating.as_ref());
         match settle(&asked, &answer) {
             Outcome::Store(times) => self.store(parts, body, times, moment, held).await,
             Outcome::Renew(times) => self.renew(&parts.headers, times, moment, held).await,
@@ -318,7 +318,7 @@ impl<S: Origin> Fill<S> {
         };
         // Nobody would use it, and it might take the place of one that is newer.
         let now = self.means.now();
-        let standing = self.means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
+        let standing = self.means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs(), now);
         let of_use = standing != Standing::Invalidated && !is_outdone(&self.means, key, &entry);
         of_use.then(|| Arc::new(entry))
     }
@@ -498,9 +498,9 @@ impl Drop for Ending<'_> {
 }
 
 fn from_not_modified(stale: &Entry, headers: &HeaderMap) -> Response<Body> {
-    let mut response = Response::new(Body::full(stale.response.body.clone()));
-    *response.status_mut() = stale.response.status;
+    let mut response = Response::new(Body::full(stale.body()));
+    *response.status_mut() = stale.status();
     // Nobody else gets it, so the cookie in it, if there is one, is for its asker.
-    *response.headers_mut() = validation::freshen_with(&stale.response.headers, headers, true);
+    *response.headers_mut() = validation::freshen_with(&stale.headers(), headers, true);
     response
 }

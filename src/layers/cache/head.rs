@@ -150,7 +150,7 @@ async fn learn(
     if standing == Standing::Invalidated || is_newer(&entry, moment) {
         return;
     }
-    let told = match effect(&entry.response, status, headers) {
+    let told = match effect(&entry.response(), status, headers) {
         HeadEffect::Renew => renewed(means, asked, (&looked.key, &entry), headers, moment),
         HeadEffect::Stale => Some(outdated(&entry, moment.received)),
         HeadEffect::Nothing => None,
@@ -164,7 +164,7 @@ async fn learn(
     if newer(elsewhere) || newer(means.store.peek(&looked.key)) {
         return;
     }
-    let standing = means.ledger.judge(told.as_of, told.vouched, &told.belongs, means.now());
+    let standing = means.ledger.judge(told.as_of, told.vouched, &told.belongs(), means.now());
     if standing == Standing::Invalidated {
         return;
     }
@@ -177,7 +177,7 @@ async fn learn(
 
 /// Did the origin tell of it after it was asked for the head?
 fn is_newer(entry: &Entry, moment: Moment) -> bool {
-    entry.response.times.response_time > moment.sent
+    entry.times().response_time > moment.sent
 }
 
 /// RFC 9111 §4.3.5: "the cache MUST use the header fields provided in the HEAD response to update
@@ -190,7 +190,8 @@ fn renewed(
     headers: &HeaderMap,
     moment: Moment,
 ) -> Option<Entry> {
-    let question = question(asked, key.digest, moment.sent, Some(&entry.response));
+    let stored = entry.response();
+    let question = question(asked, key.digest, moment.sent, Some(&stored));
     let answer = Answer {
         status: StatusCode::NOT_MODIFIED,
         headers,
@@ -213,12 +214,10 @@ fn renewed(
 /// The entry as it is, but stale, and not to be served before the origin was asked. It may still
 /// cover for an origin that fails. Its place in the ledger stays what it was.
 fn outdated(entry: &Entry, received: Timestamp) -> Entry {
-    let mut stale = entry.clone();
-    let times = &mut stale.response.times;
-    *times = Times {
+    let times = entry.times();
+    entry.with_times(Times {
         fresh_until: times.fresh_until.min(received),
         stale_until: times.stale_until.min(received),
-        ..*times
-    };
-    stale
+        ..times
+    })
 }

@@ -22,10 +22,9 @@ use crate::key::Key;
 use crate::layers::collapse::Lead;
 use crate::layers::collapse::content::{Content, End};
 use crate::ledger::Standing;
-use crate::ledger::name::Belongs;
 use crate::semantics::range::combine::{self, Part};
 use crate::semantics::range::content_range::Extent;
-use crate::store::{Entry, Record};
+use crate::store::{Draft, Entry, Record};
 
 /// A part on its way into the store, on a task of its own like any fill.
 #[derive(Debug)]
@@ -62,7 +61,7 @@ impl Keeping {
             content.end(end);
             return;
         };
-        let whole = entry.response.status == StatusCode::OK;
+        let whole = entry.status() == StatusCode::OK;
         let store = &self.means.store;
         // Memory has it from here on, before the reader ends: who asks next finds it.
         let put = store.put(&key, Record::Entry(Arc::new(entry)));
@@ -75,7 +74,8 @@ impl Keeping {
     }
 
     /// What is stored, and where; `None` if nothing is.
-    async fn entry(&self, mut entry: Entry, bytes: Bytes) -> Option<(Key, Entry)> {
+    async fn entry(&self, entry: Entry, bytes: Bytes) -> Option<(Key, Entry)> {
+        let mut entry = entry.draft();
         entry.response.body = bytes;
         let mut extent = self.extent;
         let stored = self.stored().and_then(|stored| self.combined(&stored, &entry));
@@ -95,10 +95,10 @@ impl Keeping {
         let recipe = Recipe { means: &self.means, asked };
         let key = recipe.place(&self.names, &entry.response.times).await?;
         entry.key = key.full.clone();
-        entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags, &entry.groups);
+        let entry = Entry::from(entry);
         // Nobody would use it, and it might take the place of one that is newer.
         let now = self.means.now();
-        let standing = self.means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
+        let standing = self.means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs(), now);
         let of_use = standing != Standing::Invalidated && !is_outdone(&self.means, &key, &entry);
         of_use.then_some((key, entry))
     }
@@ -119,14 +119,15 @@ impl Keeping {
             _ => return None,
         };
         let now = self.means.now();
-        let standing = self.means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
+        let standing = self.means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs(), now);
         (standing != Standing::Invalidated).then_some(entry)
     }
 
     /// The new part with what is stored, if they are parts of the same. The origin vouched for the
     /// stored one when it named the same strong tag: what is known of the new one, its position in
     /// the ledger included, holds for both.
-    fn combined(&self, stored: &Entry, new: &Entry) -> Option<(Extent, Entry)> {
+    fn combined(&self, stored: &Entry, new: &Draft) -> Option<(Extent, Draft)> {
+        let stored = stored.draft();
         let older = Part {
             extent: held(&stored.response)?,
             headers: &stored.response.headers,

@@ -118,7 +118,7 @@ async fn look(asking: &Asking<'_>, began: Timestamp) -> Option<Permission> {
             let now = means.now();
             let standing = lookup::standing(means, asked, &entry, now);
             let newer = stale.is_none_or(|s| entry.vouched > s.vouched);
-            let recent = entry.response.times.is_fresh(now) || entry.vouched >= began;
+            let recent = entry.times().is_fresh(now) || entry.vouched >= began;
             let will_do = !asked.demands.are_about_age();
             let usable = standing == Standing::Good && newer && recent && will_do;
             usable.then_some(Permission::Elsewhere(entry))

@@ -120,7 +120,7 @@ pub fn conclude(
 pub fn standing(means: &Means, asked: &Asked, entry: &Entry, now: Timestamp) -> Standing {
     let judge = |belongs| means.ledger.judge(entry.as_of, entry.vouched, belongs, now);
     let standing = match asked.rule() {
-        Some(_) => judge(&entry.belongs.and(&asked.belongs())),
+        Some(_) => judge(&entry.belongs().and(&asked.belongs())),
         None => judged(means, entry, now),
     };
     asked.floor.map_or(standing, |floor| floor.lower(standing, entry.vouched))
@@ -132,7 +132,7 @@ pub fn judged(means: &Means, entry: &Entry, now: Timestamp) -> Standing {
     if entry.judged.is_good(seen) {
         return Standing::Good;
     }
-    let standing = means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs, now);
+    let standing = means.ledger.judge(entry.as_of, entry.vouched, &entry.belongs(), now);
     if standing == Standing::Good {
         entry.judged.found_good(seen);
     }

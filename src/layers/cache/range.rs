@@ -155,7 +155,7 @@ impl<'a> Parts<'a> {
 
     /// Once a whole has come, however stale that is by now, a part from before it is history.
     fn forget_older(&mut self, whole: &Looked) {
-        let received = |entry: &Entry| entry.response.times.response_time;
+        let received = |entry: &Entry| entry.times().response_time;
         let (Some((part, _)), Some((whole, _))) = (&self.found.entry, &whole.entry) else { return };
         if received(part) < received(whole) {
             self.found.entry = None;
@@ -166,7 +166,7 @@ impl<'a> Parts<'a> {
     /// The stored part, if it holds what is asked for and `plan` is what is to be done with it.
     fn covering(&self, plan: Plan) -> Option<&Arc<Entry>> {
         let (entry, _) = self.found.entry.as_ref().filter(|_| self.found.plan == plan)?;
-        covers(self.asked, &entry.response).then_some(entry)
+        covers(self.asked, &entry.response()).then_some(entry)
     }
 
     fn fresh(&self, means: &Means) -> Option<Response<Body>> {
@@ -179,7 +179,7 @@ impl<'a> Parts<'a> {
         let now = means.now();
         let (entry, _) = self.found.entry.as_ref()?;
         let may = lookup::may_stand_in(means, self.asked, entry, now)
-            && covers(self.asked, &entry.response);
+            && covers(self.asked, &entry.response());
         may.then(|| {
             means.metrics.stale_if_error(self.asked.route.index);
             deliver::entry(self.asked, entry, Served::Stale(StaleReason::Error), now)
@@ -386,7 +386,7 @@ impl<'a> Parts<'a> {
     /// Does this part go with the one that is stored?
     fn continues(&self, extent: Extent, head: &Head) -> bool {
         self.found.entry.as_ref().is_some_and(|(entry, _)| {
-            let stored = &entry.response;
+            let stored = &entry.response();
             held(stored).is_some_and(|held| {
                 combine::may_combine((held, &stored.headers), (extent, &head.headers))
             })

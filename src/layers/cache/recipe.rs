@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::SET_COOKIE;
 use http::response::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use http_body::Body as _;
 
 use super::Means;
@@ -16,13 +16,13 @@ use crate::key::tags::{self, TagFault};
 use crate::key::{Digest, Key};
 use crate::layers::collapse::content::Content;
 use crate::ledger::Position;
-use crate::ledger::name::Belongs;
 use crate::peer::CloseDelimited;
 use crate::plan::response::{Answer, Asked as AskedOrigin};
+use crate::semantics::lines::Lines;
 use crate::semantics::stored::{StoredResponse, Times, storable_headers};
 use crate::semantics::time::Timestamp;
 use crate::semantics::{fields, groups, validation};
-use crate::store::{Entry, Judged, Record, Varies};
+use crate::store::{Draft, Entry, Record, Varies};
 
 /// What a request to the origin was, in time.
 #[derive(Clone, Copy, Debug)]
@@ -150,8 +150,7 @@ impl Recipe<'_> {
     ) -> Entry {
         // Not stored, `tags_of_head` has failed: then nobody asks for them.
         let groups = groups::of_response(&parts.headers).ok().flatten().unwrap_or_default();
-        let belongs = Belongs::of(&key.namespace, &self.asked.url, &tags, &groups);
-        Entry {
+        Entry::from(Draft {
             key: key.full.clone(),
             response: StoredResponse {
                 status: parts.status,
@@ -163,22 +162,18 @@ impl Recipe<'_> {
             url: self.asked.url.clone(),
             tags,
             groups,
-            belongs,
             as_of: moment.as_of,
             vouched: moment.sent,
             fill_time: moment.received.since(moment.sent),
-            judged: Judged::default(),
-        }
+        })
     }
 
     /// An entry with the content that has arrived; `None` if not all of it was kept, or if its tags
     /// cannot all be had.
     pub fn complete(&self, entry: &Entry, content: &Content) -> Option<Entry> {
-        let mut entry = entry.clone();
-        entry.response.body = content.whole()?;
-        entry.tags = self.all_tags(&entry)?;
-        entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags, &entry.groups);
-        Some(entry)
+        let content = content.whole()?;
+        let tags = self.all_tags(entry, &content)?;
+        Some(entry.with_content(content, &tags))
     }
 
     /// A stored entry that the origin confirmed with these fields, what is `told` among them
@@ -190,31 +185,29 @@ impl Recipe<'_> {
         told: Told,
         (times, moment): (Times, Moment),
     ) -> Entry {
-        let mut entry = stale.clone();
+        let mut entry = stale.draft();
         let cookies = self.asked.route.set_cookie == SetCookie::Store;
         entry.response.headers =
-            validation::freshen_with(&stale.response.headers, headers, cookies);
+            validation::freshen_with(&entry.response.headers, headers, cookies);
         merge(&mut entry.tags, told.tags);
         if let Some(groups) = told.groups {
             entry.groups = groups;
         }
         tags::strip(&mut entry.response.headers);
-        compact(&mut entry.response.headers);
         date(&mut entry.response.headers, moment.received);
-        entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags, &entry.groups);
         entry.response.times = times;
         entry.as_of = moment.as_of;
         entry.vouched = moment.sent;
-        entry
+        entry.into()
     }
 
     /// The tags known from the head, and those that only the content tells; `None` if they cannot
     /// all be had: an entry that lacks a tag would outlive that tag's invalidation.
-    fn all_tags(&self, entry: &Entry) -> Option<Vec<Box<str>>> {
+    fn all_tags(&self, entry: &Entry, content: &[u8]) -> Option<Vec<Box<str>>> {
         let route = &self.asked.route;
-        let mut all = entry.tags.clone();
-        if tags::needs_json(&route.tags) && may_be_json(&entry.response.headers) {
-            let json: serde_json::Value = serde_json::from_slice(&entry.response.body).ok()?;
+        let mut all = entry.tags();
+        if tags::needs_json(&route.tags) && may_be_json(entry.lines()) {
+            let json: serde_json::Value = serde_json::from_slice(content).ok()?;
             let captures = &self.asked.captures;
             let told = tags::from_templates(&route.tags, captures, Some(&json), route.max_tags);
             merge(&mut all, told.ok()?);
@@ -240,19 +233,7 @@ fn stored_headers(headers: &HeaderMap, cookies: SetCookie) -> HeaderMap {
         stored.remove(SET_COOKIE);
     }
     tags::strip(&mut stored);
-    compact(&mut stored);
     stored
-}
-
-/// Gives every value memory of its own: as it came it is a window on the buffer that the head was
-/// read into, and would keep that for as long as the entry lives.
-fn compact(headers: &mut HeaderMap) {
-    for value in headers.values_mut() {
-        if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
-            copy.set_sensitive(value.is_sensitive());
-            *value = copy;
-        }
-    }
 }
 
 /// RFC 9110 §6.6.1: a recipient with a clock that stores a response without Date appends one.
@@ -263,8 +244,9 @@ pub fn date(headers: &mut HeaderMap, received: Timestamp) {
 }
 
 /// Does the head say that the content is JSON, or not say what it is?
-fn may_be_json(headers: &HeaderMap) -> bool {
-    headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_none_or(|text| {
+fn may_be_json(lines: Lines<'_>) -> bool {
+    let kind = lines.get(&http::header::CONTENT_TYPE).map(std::str::from_utf8);
+    kind.and_then(Result::ok).is_none_or(|text| {
         let kind = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         kind == "application/json" || kind.ends_with("+json")
     })

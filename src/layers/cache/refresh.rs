@@ -23,7 +23,7 @@ pub fn behind<S: Origin>(
 ) {
     let now = means.now();
     let joined = means.flights.join(looked.key.digest, means.ledger.applied(), now, |flight| {
-        let good = means.ledger.judge(flight.as_of, flight.began, &entry.belongs, now);
+        let good = means.ledger.judge(flight.as_of, flight.began, &entry.belongs(), now);
         good == Standing::Good && flight.is_open(now)
     });
     let Joined::Lead(lead) = joined else { return };

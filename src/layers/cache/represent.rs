@@ -167,12 +167,12 @@ impl Keeping {
         let tags = recipe.tags_of_head(&parts.headers).ok()?;
         let entry = recipe.from_head(&key, parts, tags, times, moment);
         let keeping = Self { means: Arc::clone(means), asked, entry, names, since };
-        keeping.is_undisturbed(&keeping.entry.belongs).then_some(keeping)
+        keeping.is_undisturbed(&keeping.entry.belongs()).then_some(keeping)
     }
 
     async fn store(self, content: &Content) {
         let recipe = Recipe { means: &self.means, asked: &self.asked };
-        let times: Times = self.entry.response.times;
+        let times: Times = self.entry.times();
         let Some(entry) = recipe.complete(&self.entry, content) else { return };
         let Some(key) = recipe.place(&self.names, &times).await else { return };
         let store = &self.means.store;
@@ -182,7 +182,7 @@ impl Keeping {
         };
         // From here on nothing waits: what is looked at last decides.
         let outrun = self.is_outrun_by(elsewhere) || self.is_outrun_by(store.peek(&key));
-        if outrun || !self.is_undisturbed(&entry.belongs) {
+        if outrun || !self.is_undisturbed(&entry.belongs()) {
             return;
         }
         self.means.metrics.fill(self.asked.route.index);

@@ -199,10 +199,10 @@ impl Flight {
         match &*self.state.borrow() {
             State::Fetching => true,
             State::Settled(Settlement::Shared(shared)) => {
-                let lasts = shared.entry.response.times.is_fresh(now);
+                let lasts = shared.entry.times().is_fresh(now);
                 shared.stored && lasts && !shared.content.is_broken()
             }
-            State::Settled(Settlement::Entry(entry, _)) => entry.response.times.is_fresh(now),
+            State::Settled(Settlement::Entry(entry, _)) => entry.times().is_fresh(now),
             State::Settled(_) => false,
         }
     }

@@ -10,14 +10,14 @@ fn after(millis: u64) -> Timestamp {
     NOW + Duration::from_millis(millis)
 }
 
-fn entry() -> Entry {
+fn entry() -> Draft {
     let mut headers = HeaderMap::new();
     for (name, value) in [("content-type", "text/plain"), ("link", "</a>"), ("link", "</b>")] {
         headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     let tags: Vec<Box<str>> = vec!["product:7".into(), "é".into()];
     let groups: Vec<Box<str>> = vec!["scripts".into(), "".into()];
-    Entry {
+    Draft {
         key: Bytes::from_static(b"\0\x01key"),
         response: StoredResponse {
             status: StatusCode::OK,
@@ -32,7 +32,6 @@ fn entry() -> Entry {
                 keep_until: after(30_000),
             },
         },
-        belongs: Belongs::of("catalog", "//h/p/7?a=1", &tags, &groups),
         namespace: "catalog".into(),
         url: "//h/p/7?a=1".into(),
         tags,
@@ -40,7 +39,6 @@ fn entry() -> Entry {
         as_of: Position { millis: 9, sequence: 3 },
         vouched: NOW - Duration::from_millis(500),
         fill_time: Duration::from_micros(12_345),
-        judged: Judged::default(),
     }
 }
 
@@ -59,14 +57,14 @@ fn reseal(mut bytes: Vec<u8>) -> Bytes {
     bytes.into()
 }
 
-fn expect_entry(record: &Record) -> &Entry {
+fn expect_entry(record: &Record) -> Draft {
     match record {
-        Record::Entry(entry) => entry,
+        Record::Entry(entry) => entry.draft(),
         Record::Varies(_) => panic!("a varies came back for an entry"),
     }
 }
 
-fn assert_same(read: &Entry, written: &Entry) {
+fn assert_same(read: &Draft, written: &Draft) {
     assert_eq!(read.key, written.key);
     assert_eq!(read.response.status, written.response.status);
     assert_eq!(read.response.headers, written.response.headers);
@@ -75,7 +73,6 @@ fn assert_same(read: &Entry, written: &Entry) {
     assert_eq!(read.url, written.url);
     assert_eq!(read.tags, written.tags);
     assert_eq!(read.groups, written.groups);
-    assert_eq!(read.belongs, written.belongs);
     assert_eq!(read.as_of, written.as_of.shared());
     assert_eq!(read.fill_time, written.fill_time);
 }
@@ -83,19 +80,19 @@ fn assert_same(read: &Entry, written: &Entry) {
 #[test]
 fn an_entry_comes_back_as_it_was() {
     let written = entry();
-    let Encoded { bytes, lifetime } = encoded(&Record::Entry(Arc::new(written.clone())));
+    let Encoded { bytes, lifetime } = encoded(&Record::Entry(Arc::new(written.clone().into())));
     assert_eq!(lifetime, Duration::from_secs(30));
     assert_eq!(length_of(&bytes), Some(u32::try_from(bytes.len()).unwrap()));
     let read = decode(&bytes.into(), NOW, lifetime).unwrap();
     let read = expect_entry(&read);
-    assert_same(read, &written);
+    assert_same(&read, &written);
     assert_eq!(read.response.times, written.response.times);
     assert_eq!(read.vouched, written.vouched);
 }
 
 #[test]
 fn time_spent_in_valkey_makes_it_older_on_a_clock_of_its_own() {
-    let blob = blob(&Record::Entry(Arc::new(entry())));
+    let blob = blob(&Record::Entry(Arc::new(entry().into())));
     // Another process, whose clock shows something else, reads it 4 s later.
     let there = Timestamp::from_millis(50_000_000);
     let read = decode(&blob, there, Duration::from_secs(26)).unwrap();
@@ -112,7 +109,7 @@ fn time_spent_in_valkey_makes_it_older_on_a_clock_of_its_own() {
 
 #[test]
 fn a_lifetime_that_has_grown_is_damage() {
-    let blob = blob(&Record::Entry(Arc::new(entry())));
+    let blob = blob(&Record::Entry(Arc::new(entry().into())));
     let grown = decode(&blob, NOW, Duration::from_millis(30_001));
     assert!(matches!(grown, Err(Damaged(_))), "{grown:?}");
 }
@@ -120,7 +117,7 @@ fn a_lifetime_that_has_grown_is_damage() {
 #[test]
 fn a_lifetime_that_we_would_not_give_is_damage() {
     // Counted back from the clock it began before there was a clock, and so ended after `left`.
-    let mut bytes = blob(&Record::Entry(Arc::new(entry()))).to_vec();
+    let mut bytes = blob(&Record::Entry(Arc::new(entry().into()))).to_vec();
     for lifetime in [MAX_LIFETIME + Duration::from_millis(1), Duration::from_millis(1 << 45)] {
         let millis = u64::try_from(lifetime.as_millis()).unwrap();
         bytes[LENGTH_END + 1..LENGTH_END + 9].copy_from_slice(&millis.to_be_bytes());
@@ -145,8 +142,10 @@ fn a_varies_comes_back_as_it_was() {
 }
 
 #[test]
-fn the_body_is_a_slice_of_what_was_read() {
-    let blob = blob(&Record::Entry(Arc::new(entry())));
+fn a_large_body_is_a_slice_of_what_was_read() {
+    let mut large = entry();
+    large.response.body = vec![7; 100_000].into();
+    let blob = blob(&Record::Entry(Arc::new(large.into())));
     let read = decode(&blob, NOW, Duration::ZERO).unwrap();
     let body = &expect_entry(&read).response.body;
     assert!(blob.as_ptr_range().contains(&body.as_ptr()));
@@ -154,7 +153,7 @@ fn the_body_is_a_slice_of_what_was_read() {
 
 #[test]
 fn what_has_passed_is_not_written() {
-    let record = Record::Entry(Arc::new(entry()));
+    let record = Record::Entry(Arc::new(entry().into()));
     assert_eq!(encode(&record, after(30_000)), Ok(None));
     assert_eq!(encode(&record, after(90_000)), Ok(None));
 }
@@ -166,7 +165,7 @@ fn an_absurd_lifetime_is_cut_and_the_times_with_it() {
     let times = &mut long.response.times;
     (times.fresh_until, times.stale_until) = (end, end);
     (times.error_until, times.keep_until) = (end, end);
-    let Encoded { bytes, lifetime } = encoded(&Record::Entry(Arc::new(long)));
+    let Encoded { bytes, lifetime } = encoded(&Record::Entry(Arc::new(long.into())));
     assert_eq!(lifetime, MAX_LIFETIME);
     let read = decode(&bytes.into(), NOW, lifetime).unwrap();
     assert_eq!(expect_entry(&read).response.times.fresh_until, NOW + MAX_LIFETIME);
@@ -179,13 +178,13 @@ fn what_could_not_be_read_is_not_written() {
     let mut tagged = entry();
     tagged.tags = vec!["t".into(); MAX_LIST + 1];
     for entry in [early, tagged] {
-        assert!(encode(&Record::Entry(Arc::new(entry)), NOW).is_err());
+        assert!(encode(&Record::Entry(Arc::new(entry.into())), NOW).is_err());
     }
 }
 
 #[test]
 fn every_changed_byte_is_noticed() {
-    let blob = blob(&Record::Entry(Arc::new(entry())));
+    let blob = blob(&Record::Entry(Arc::new(entry().into())));
     for at in 0..blob.len() {
         for bit in 0..8 {
             let mut bytes = blob.to_vec();
@@ -201,7 +200,7 @@ fn every_changed_byte_is_noticed() {
 
 #[test]
 fn every_missing_or_added_byte_is_noticed_even_under_a_right_checksum() {
-    let blob = blob(&Record::Entry(Arc::new(entry())));
+    let blob = blob(&Record::Entry(Arc::new(entry().into())));
     for end in 0..blob.len() {
         assert!(decode(&blob.slice(..end), NOW, Duration::ZERO).is_err(), "cut at {end}");
         if end > LENGTH_END {
@@ -222,7 +221,7 @@ fn every_missing_or_added_byte_is_noticed_even_under_a_right_checksum() {
 
 #[test]
 fn values_that_we_would_not_write_are_refused_even_under_a_right_checksum() {
-    let blob = blob(&Record::Entry(Arc::new(entry())));
+    let blob = blob(&Record::Entry(Arc::new(entry().into())));
     let place = |needle: &[u8]| blob.windows(needle.len()).position(|w| w == needle).unwrap();
     let status = place(&200_u16.to_be_bytes());
     for (what, at, with) in [
@@ -284,18 +283,16 @@ prop_compose! {
         body in vec(any::<u8>(), 0..2_000), times in any_times(), namespace in any_text(),
         url in any_text(), tags in vec(any_text(), 0..8), groups in vec(any_text(), 0..4), millis: u64, sequence: u64,
         vouched in 0..1_000_000_u64, fill in 0..1_000_000_u64,
-    ) -> Entry {
-        Entry {
+    ) -> Draft {
+        Draft {
             key: key.into(),
             response: StoredResponse {
                 status: StatusCode::from_u16(status).unwrap(), headers, body: body.into(), times,
             },
-            belongs: Belongs::of(&namespace, &url, &tags, &groups),
             namespace, url, tags, groups,
             as_of: Position { millis, sequence },
             vouched: NOW - Duration::from_millis(vouched),
             fill_time: Duration::from_micros(fill),
-            judged: Judged::default(),
         }
     }
 }
@@ -304,14 +301,14 @@ proptest! {
     #[test]
     fn whatever_is_written_is_read(written in any_entry(), spent in 0..500_u64) {
         let Some(Encoded { bytes, lifetime }) =
-            encode(&Record::Entry(Arc::new(written.clone())), NOW).unwrap()
+            encode(&Record::Entry(Arc::new(written.clone().into())), NOW).unwrap()
         else {
             return Err(TestCaseError::reject("its time has passed"));
         };
         let spent = Duration::from_millis(spent).min(lifetime);
         let read = decode(&bytes.into(), NOW + spent, lifetime - spent).unwrap();
         let read = expect_entry(&read);
-        assert_same(read, &written);
+        assert_same(&read, &written);
         prop_assert_eq!(read.response.times, written.response.times);
         prop_assert_eq!(read.vouched, written.vouched);
     }
@@ -331,11 +328,11 @@ proptest! {
     fn a_valid_record_with_any_byte_changed_and_resealed_does_no_harm(
         written in any_entry(), at in any::<prop::sample::Index>(), byte: u8,
     ) {
-        let mut bytes = blob(&Record::Entry(Arc::new(written))).to_vec();
+        let mut bytes = blob(&Record::Entry(Arc::new(written.into()))).to_vec();
         let at = CHECKED + at.index(bytes.len() - CHECKED);
         bytes[at] = byte;
         if let Ok(Record::Entry(read)) = decode(&reseal(bytes), NOW, Duration::ZERO) {
-            let times = &read.response.times;
+            let times = &read.times();
             prop_assert!(times.fresh_until <= times.stale_until);
             prop_assert!(times.stale_until <= times.keep_until);
             prop_assert!(times.error_until <= times.keep_until);

@@ -12,7 +12,7 @@ fn sample(name: &str) -> Sample {
 
 fn body_of(record: Option<Record>) -> Option<usize> {
     match record {
-        Some(Record::Entry(entry)) => Some(entry.response.body.len()),
+        Some(Record::Entry(entry)) => Some(entry.content().len()),
         _ => None,
     }
 }

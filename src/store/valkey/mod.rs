@@ -81,7 +81,7 @@ impl ValkeyStore {
         let Some((blob, remaining)) = self.read(&name).await? else { return Ok(None) };
         self.valkey.stats().bytes_read.add(blob.len() as u64);
         match codec::decode(&blob, asked, remaining) {
-            Ok(record) if record.key() == &key.full => Ok(Some(record)),
+            Ok(record) if record.key() == key.full => Ok(Some(record)),
             Ok(_) => Ok(None),
             Err(DecodeError::ForeignVersion(_)) => {
                 // Of use to the processes that wrote it; it leaves by its lifetime.

@@ -1,0 +1,263 @@
+//! Field lines as one block of bytes, the way they stand in a message: `name: value\r\n`, names in
+//! lower case, every line of a repeated field in its order.
+//!
+//! A map of fields takes about a hundred bytes for each line, besides the line. What is stored a
+//! million times is stored as lines, and goes to a client as it is.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Lines that are known to be well-formed: written by [`write()`], or looked through by
+/// [`Lines::checked`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lines<'a>(&'a [u8]);
+
+impl<'a> Lines<'a> {
+    /// What [`write()`] wrote.
+    pub const fn written(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// What somebody else may have written; `None` unless [`write()`] would write the same. Nothing
+    /// in it can end a line or a head before its time.
+    pub fn checked(bytes: &'a [u8]) -> Option<Self> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let end = rest.iter().position(|byte| *byte == b'\n')?;
+            let (line, after) = rest.split_at(end + 1);
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let (name, value) = line.split_at(colon);
+            let value = value.strip_prefix(b": ")?.strip_suffix(b"\r\n")?;
+            let sound =
+                !name.is_empty() && name.iter().all(is_of_name) && value.iter().all(is_of_value);
+            if !sound {
+                return None;
+            }
+            rest = after;
+        }
+        Some(Self(bytes))
+    }
+
+    /// The block itself: can be written into a message verbatim.
+    pub const fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Each line's name and value.
+    pub const fn iter(self) -> Iter<'a> {
+        Iter(self.0)
+    }
+
+    /// Value of the first line of this name.
+    pub fn get(self, name: &HeaderName) -> Option<&'a [u8]> {
+        self.get_all(name).next()
+    }
+
+    /// Values of all lines of this name, in their order.
+    pub fn get_all(self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        let wanted = name.as_str().as_bytes();
+        self.iter().filter(move |(name, _)| *name == wanted).map(|(_, value)| value)
+    }
+
+    /// Is there a line of this name?
+    pub fn contains_key(self, name: &HeaderName) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Are they, behind what is said anew with each response (Age, Cache-Status, Via), all of the
+    /// head of a message with content of this length, so that nobody has to look at them?
+    pub fn are_a_head(self, length: usize) -> bool {
+        let (mut dated, mut sized) = (false, false);
+        for (name, value) in self.iter() {
+            match name {
+                b"age" | b"cache-status" | b"via" | b"transfer-encoding" => return false,
+                b"date" => dated = true,
+                b"content-length" if sized || !is_decimal(value, length) => return false,
+                b"content-length" => sized = true,
+                _ => {}
+            }
+        }
+        dated && sized
+    }
+
+    /// The same as a map, whose values are slices of `block`, which holds these lines.
+    pub fn to_map(self, block: &Bytes) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(self.iter().count());
+        for (name, value) in self.iter() {
+            let value = HeaderValue::from_maybe_shared(block.slice_ref(value));
+            // Neither fails: it was a map before.
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), value) {
+                let _ = headers.try_append(name, value);
+            }
+        }
+        headers
+    }
+}
+
+/// The lines of a [`Lines`].
+#[derive(Clone, Debug)]
+pub struct Iter<'a>(&'a [u8]);
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let colon = self.0.iter().position(|byte| *byte == b':')?;
+        let (name, rest) = self.0.split_at(colon);
+        let end = rest.iter().position(|byte| *byte == b'\n')?;
+        let (line, after) = rest.split_at(end + 1);
+        self.0 = after;
+        // `: ` in front, `\r\n` behind.
+        Some((name, line.get(2..end.checked_sub(1)?)?))
+    }
+}
+
+/// How many bytes [`write()`] will write.
+pub fn length(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+/// Writes these fields as lines.
+pub fn write(headers: &HeaderMap, out: &mut Vec<u8>) {
+    for (name, value) in headers {
+        push(name.as_str().as_bytes(), value.as_bytes(), out);
+    }
+}
+
+/// Writes one line. `name` in lower case.
+pub fn push(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn is_decimal(value: &[u8], number: usize) -> bool {
+    let canonical = !value.starts_with(b"0") || value == b"0";
+    canonical
+        && std::str::from_utf8(value)
+            .is_ok_and(|text| !text.starts_with('+') && text.parse() == Ok(number))
+}
+
+/// RFC 9110 §5.6.2, in lower case.
+fn is_of_name(byte: &u8) -> bool {
+    matches!(byte,
+        b'a'..=b'z' | b'0'..=b'9' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-'
+        | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+}
+
+/// RFC 9110 §5.5: no control character but HTAB.
+fn is_of_value(byte: &u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_head_has_a_date_and_the_right_length_and_nothing_that_is_said_anew() {
+        for (lines, expected) in [
+            ("date: x\r\ncontent-length: 10\r\n", true),
+            ("link: a\r\ncontent-length: 10\r\ndate: x\r\nlink: b\r\n", true),
+            ("date: x\r\n", false),
+            ("content-length: 10\r\n", false),
+            ("date: x\r\ncontent-length: 11\r\n", false),
+            ("date: x\r\ncontent-length: 010\r\n", false),
+            ("date: x\r\ncontent-length: +10\r\n", false),
+            ("date: x\r\ncontent-length: 10\r\ncontent-length: 10\r\n", false),
+            ("date: x\r\ncontent-length: 10\r\nage: 1\r\n", false),
+            ("date: x\r\ncontent-length: 10\r\nvia: 1.1 a\r\n", false),
+            ("cache-status: a; hit\r\ndate: x\r\ncontent-length: 10\r\n", false),
+            ("date: x\r\ncontent-length: 10\r\ntransfer-encoding: chunked\r\n", false),
+        ] {
+            assert_eq!(Lines::written(lines.as_bytes()).are_a_head(10), expected, "{lines}");
+        }
+    }
+
+    fn map(lines: &[(String, Vec<u8>)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            headers.append(name, HeaderValue::from_bytes(value).unwrap());
+        }
+        headers
+    }
+
+    fn block(headers: &HeaderMap) -> Bytes {
+        let mut out = Vec::new();
+        write(headers, &mut out);
+        out.into()
+    }
+
+    #[test]
+    fn a_line_is_found_by_its_name_and_by_no_part_of_it() {
+        let lines = [("link", "<a>"), ("etag", ""), ("x-link", "no"), ("link", "<b>: etag: c")];
+        let headers = map(&lines.map(|(name, value)| (name.to_owned(), value.into())));
+        let block = block(&headers);
+        assert_eq!(block, "link: <a>\r\nlink: <b>: etag: c\r\netag: \r\nx-link: no\r\n");
+        let lines = Lines::written(&block);
+        let links = lines.get_all(&http::header::LINK).collect::<Vec<_>>();
+        assert_eq!(links, [&b"<a>"[..], b"<b>: etag: c"]);
+        assert_eq!(lines.get(&http::header::ETAG), Some(&b""[..]));
+        assert!(!lines.contains_key(&HeaderName::from_static("c")));
+        assert_eq!(length(&headers), block.len());
+    }
+
+    #[test]
+    fn what_could_split_a_response_is_refused() {
+        for bytes in [
+            "a: b",
+            "a: b\n",
+            "a: b\r\n\r\n",
+            "\r\n",
+            "a:b\r\n",
+            ": b\r\n",
+            "a b: c\r\n",
+            "A: b\r\n",
+            "a: b\rc\r\n",
+            "a: b\0\r\n",
+            "a: b\r\nc\r\n",
+            "a: b\x7f\r\n",
+            "a: b\r\n ",
+        ] {
+            assert_eq!(Lines::checked(bytes.as_bytes()), None, "{bytes:?}");
+        }
+        assert!(Lines::checked(b"").is_some_and(|lines| lines.iter().next().is_none()));
+    }
+
+    proptest! {
+        #[test]
+        fn a_map_survives_being_written_as_lines(
+            lines in vec(
+                ("[a-z!#$%&'*+.^_`|~-][a-z0-9-]{0,6}",
+                 vec(prop_oneof![Just(b'\t'), 32..=126_u8, 128..=255_u8], 0..20)),
+                0..12,
+            ),
+        ) {
+            let headers = map(&lines);
+            let block = block(&headers);
+            let lines = Lines::checked(&block).unwrap();
+            prop_assert_eq!(lines.to_map(&block), headers.clone());
+            let names = |h: &HeaderMap| h.iter().map(|(n, _)| n.clone()).collect::<Vec<_>>();
+            prop_assert_eq!(names(&lines.to_map(&block)), names(&headers), "in their order");
+            for name in headers.keys() {
+                prop_assert!(headers.get_all(name).iter().map(HeaderValue::as_bytes)
+                    .eq(lines.get_all(name)));
+            }
+        }
+
+        #[test]
+        fn any_bytes_do_no_harm(bytes in vec(prop_oneof![Just(b':'), Just(b' '), Just(b'\r'), Just(b'\n'), any::<u8>()], 0..40)) {
+            let _ = Lines::written(&bytes).iter().count();
+            if let Some(lines) = Lines::checked(&bytes) {
+                let block = Bytes::copy_from_slice(lines.as_bytes());
+                let map = Lines::written(&block).to_map(&block);
+                prop_assert_eq!(map.len(), lines.iter().count());
+            }
+        }
+    }
+}

@@ -1,0 +1,487 @@
+//! A stored response with everything that decides whether it may be used, in as few bytes and
+//! allocations as it can be.
+//!
+//! ```text
+//! block  ::= status (2)  fill time µs  length of the key, of the names, of the lines
+//!            key  names  lines  CR LF  [content]
+//! names  ::= nothing, if the key says where the entry is and it has no tags and groups
+//!          | 0 or 1 namespace url   count tag*   count group*
+//! ```
+//!
+//! Numbers in LEB128, texts with their length in front. A small content is in the block, so that
+//! the lines, the end of the head and the content can be written as one piece; a large one is never
+//! copied. What the key says already, where the entry is, is not kept twice: an entry is judged less
+//! often than it is served.
+//!
+//! An entry cannot be changed: [`Entry::draft`] gives what another one can be made from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes};
+use http::{HeaderMap, StatusCode};
+
+use super::Judged;
+use crate::key::Located;
+use crate::ledger::Position;
+use crate::ledger::name::Belongs;
+use crate::semantics::lines::{self, Lines};
+use crate::semantics::stored::{StoredResponse, Times};
+use crate::semantics::time::Timestamp;
+
+/// Content up to this size is in the block.
+const TOGETHER: usize = 16 * 1024;
+/// What ends a head.
+const END: &[u8] = b"\r\n";
+/// In the status: [`Lines::are_a_head`].
+const IS_A_HEAD: u16 = 0x8000;
+/// Where the numbers after the status begin.
+const NUMBERS: usize = 2;
+
+/// A stored response, packed.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    data: Data,
+    times: Packed,
+    /// Position that had been applied here when the origin was asked for it.
+    pub as_of: Position,
+    /// When this process last had the origin's word for it: filled, or validated by a 304.
+    pub vouched: Timestamp,
+    /// When it was last found to be good.
+    pub judged: Judged,
+}
+
+/// A stored response, to be read and changed in all its parts.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// [`Key::full`](crate::key::Key::full) of the key it is stored under.
+    pub key: Bytes,
+    /// Head, body, times.
+    pub response: StoredResponse,
+    /// Namespace it lives under.
+    pub namespace: Box<str>,
+    /// `//host/path?query`, the query canonical as in its key.
+    pub url: Box<str>,
+    /// Surrogate keys.
+    pub tags: Vec<Box<str>>,
+    /// Groups of its origin that it belongs to (RFC 9875 §2), without the origin.
+    pub groups: Vec<Box<str>>,
+    /// See [`Entry::as_of`].
+    pub as_of: Position,
+    /// See [`Entry::vouched`].
+    pub vouched: Timestamp,
+    /// How long the origin took to answer, for "origin time saved".
+    pub fill_time: Duration,
+}
+
+#[derive(Clone, Debug)]
+enum Data {
+    Together(Bytes),
+    /// The block, and the content.
+    Apart(Arc<(Bytes, Bytes)>),
+}
+
+/// [`Times`] in 48 bytes, the age in milliseconds like everything else.
+#[derive(Clone, Copy, Debug)]
+struct Packed {
+    response_time: Timestamp,
+    initial_age: u64,
+    fresh_until: Timestamp,
+    stale_until: Timestamp,
+    error_until: Timestamp,
+    keep_until: Timestamp,
+}
+
+/// A block, taken apart.
+#[derive(Clone, Copy)]
+struct Block<'a> {
+    status: StatusCode,
+    is_a_head: bool,
+    fill_time: Duration,
+    key: &'a [u8],
+    names: &'a [u8],
+    lines: &'a [u8],
+    /// What follows the lines: the end of the head, the content.
+    rest: &'a [u8],
+}
+
+impl Entry {
+    // --- what a hit needs ---
+
+    /// Final status code.
+    pub fn status(&self) -> StatusCode {
+        self.block().status
+    }
+
+    /// End-to-end fields, every line of a repeated field kept. Their bytes can be written into a
+    /// message verbatim, but for an `Age` among them, which is the origin's.
+    pub fn lines(&self) -> Lines<'_> {
+        Lines::written(self.block().lines)
+    }
+
+    /// The whole content.
+    pub fn content(&self) -> &[u8] {
+        match &self.data {
+            Data::Together(_) => self.block().rest.get(END.len()..).unwrap_or_default(),
+            Data::Apart(both) => &both.1,
+        }
+    }
+
+    /// The whole content, without a copy.
+    pub fn body(&self) -> Bytes {
+        match &self.data {
+            Data::Together(block) => block.slice_ref(self.content()),
+            Data::Apart(both) => both.1.clone(),
+        }
+    }
+
+    /// What follows the fields of our own in a message that is made of it: its lines, the empty line
+    /// that ends the head, and the content if that is not too large to be kept with them, which it
+    /// is if the second part is there. `None` if the lines need a look ([`Lines::are_a_head`]).
+    pub fn tail(&self) -> Option<(Bytes, Option<Bytes>)> {
+        let (block, content) = match &self.data {
+            Data::Together(block) => (block, None),
+            Data::Apart(both) => (&both.0, Some(both.1.clone())),
+        };
+        let behind = self.block();
+        let from = block.len() - behind.lines.len() - behind.rest.len();
+        behind.is_a_head.then(|| (block.slice(from..), content))
+    }
+
+    /// When it was received and until when it may be used.
+    pub const fn times(&self) -> Times {
+        self.times.unpacked()
+    }
+
+    /// Until here the store keeps it.
+    pub const fn keep_until(&self) -> Timestamp {
+        self.times.keep_until
+    }
+
+    /// How long the origin took to answer, for "origin time saved".
+    pub fn fill_time(&self) -> Duration {
+        self.block().fill_time
+    }
+
+    /// [`Key::full`](crate::key::Key::full) of the key it was stored under.
+    pub fn key(&self) -> &[u8] {
+        self.block().key
+    }
+
+    // --- what is asked less often, and made anew each time ---
+
+    /// The fields as a map.
+    pub fn headers(&self) -> HeaderMap {
+        self.lines().to_map(self.head())
+    }
+
+    /// Head, body, times.
+    pub fn response(&self) -> StoredResponse {
+        StoredResponse {
+            status: self.status(),
+            headers: self.headers(),
+            body: self.body(),
+            times: self.times(),
+        }
+    }
+
+    /// What the ledger asks for.
+    pub fn belongs(&self) -> Belongs {
+        let Names { namespace, url, tags, groups } = self.names();
+        Belongs::of(&namespace, &url, &tags, &groups)
+    }
+
+    /// Surrogate keys.
+    pub fn tags(&self) -> Vec<Box<str>> {
+        self.names().tags
+    }
+
+    /// Groups of its origin that it belongs to (RFC 9875 §2), without the origin.
+    pub fn groups(&self) -> Vec<Box<str>> {
+        self.names().groups
+    }
+
+    /// Namespace it lives under.
+    pub fn namespace(&self) -> Box<str> {
+        self.names().namespace
+    }
+
+    /// `//host/path?query`, the query canonical as in its key.
+    pub fn url(&self) -> Box<str> {
+        self.names().url
+    }
+
+    /// All of it, to make another one from.
+    pub fn draft(&self) -> Draft {
+        let Names { namespace, url, tags, groups } = self.names();
+        Draft {
+            key: self.head().slice_ref(self.key()),
+            response: self.response(),
+            namespace,
+            url,
+            tags,
+            groups,
+            as_of: self.as_of,
+            vouched: self.vouched,
+            fill_time: self.fill_time(),
+        }
+    }
+
+    /// The same, for other times.
+    pub fn with_times(&self, times: Times) -> Self {
+        Self { times: Packed::of(&times), ..self.clone() }
+    }
+
+    /// The same with another content and other tags.
+    pub fn with_content(&self, content: Bytes, tags: &[Box<str>]) -> Self {
+        let block = self.block();
+        let Names { namespace, url, groups, .. } = self.names();
+        let names = written_names(block.key, &namespace, &url, tags, &groups);
+        let push_lines = |out: &mut Vec<u8>| out.extend_from_slice(block.lines);
+        let head = Head {
+            status: block.status,
+            fill_time: block.fill_time,
+            key: block.key,
+            names: &names,
+            lines: block.lines.len(),
+        };
+        Self { data: Data::of(&head, push_lines, content), ..self.clone() }
+    }
+
+    /// Bytes of memory that it holds in its blocks, as they were asked for.
+    pub fn allocated(&self) -> [usize; 2] {
+        match &self.data {
+            Data::Together(block) => [block.len(), 0],
+            Data::Apart(both) => [both.0.len(), both.1.len()],
+        }
+    }
+
+    fn head(&self) -> &Bytes {
+        match &self.data {
+            Data::Together(block) => block,
+            Data::Apart(both) => &both.0,
+        }
+    }
+
+    fn block(&self) -> Block<'_> {
+        // Nothing else is ever written.
+        Block::read(self.head()).unwrap_or(Block::EMPTY)
+    }
+
+    fn names(&self) -> Names {
+        let block = self.block();
+        Names::read(block.key, block.names).unwrap_or_default()
+    }
+}
+
+impl From<Draft> for Entry {
+    fn from(draft: Draft) -> Self {
+        let Draft { key, response, namespace, url, tags, groups, as_of, vouched, fill_time } =
+            draft;
+        let names = written_names(&key, &namespace, &url, &tags, &groups);
+        let head = Head {
+            status: response.status,
+            fill_time,
+            key: &key,
+            names: &names,
+            lines: lines::length(&response.headers),
+        };
+        let push_lines = |out: &mut Vec<u8>| lines::write(&response.headers, out);
+        Self {
+            data: Data::of(&head, push_lines, response.body),
+            times: Packed::of(&response.times),
+            as_of,
+            vouched,
+            judged: Judged::default(),
+        }
+    }
+}
+
+/// What stands in a block, but for the lines themselves and the content.
+struct Head<'a> {
+    status: StatusCode,
+    fill_time: Duration,
+    key: &'a [u8],
+    names: &'a [u8],
+    /// Their length.
+    lines: usize,
+}
+
+impl Data {
+    fn of(head: &Head<'_>, push_lines: impl FnOnce(&mut Vec<u8>), content: Bytes) -> Self {
+        let inside = if content.len() <= TOGETHER { &content[..] } else { &[] };
+        let micros = u64::try_from(head.fill_time.as_micros()).unwrap_or(u64::MAX);
+        let lengths = [head.key.len(), head.names.len(), head.lines];
+        let numbers =
+            leb_length(micros) + lengths.map(|n| leb_length(n as u64)).iter().sum::<usize>();
+        let length = NUMBERS + numbers + lengths.iter().sum::<usize>() + END.len() + inside.len();
+        let mut block = Vec::with_capacity(length);
+        block.put_u16(head.status.as_u16());
+        put_leb(micros, &mut block);
+        for length in lengths {
+            put_leb(length as u64, &mut block);
+        }
+        block.extend_from_slice(head.key);
+        block.extend_from_slice(head.names);
+        let before = block.len();
+        push_lines(&mut block);
+        let is_a_head = Lines::written(&block[before..]).are_a_head(content.len());
+        block[0] |= (u16::from(is_a_head) * IS_A_HEAD).to_be_bytes()[0];
+        block.extend_from_slice(END);
+        block.extend_from_slice(inside);
+        if content.len() <= TOGETHER {
+            Self::Together(block.into())
+        } else {
+            Self::Apart(Arc::new((block.into(), content)))
+        }
+    }
+}
+
+impl<'a> Block<'a> {
+    const EMPTY: Self = Self {
+        status: StatusCode::OK,
+        is_a_head: false,
+        fill_time: Duration::ZERO,
+        key: &[],
+        names: &[],
+        lines: &[],
+        rest: &[],
+    };
+
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        let (status, mut rest) = bytes.split_first_chunk::<NUMBERS>()?;
+        let status = u16::from_be_bytes(*status);
+        let is_a_head = status & IS_A_HEAD != 0;
+        let status = StatusCode::from_u16(status & !IS_A_HEAD).ok()?;
+        let fill_time = Duration::from_micros(take_leb(&mut rest)?);
+        let lengths = [take_length(&mut rest)?, take_length(&mut rest)?, take_length(&mut rest)?];
+        let (key, rest) = rest.split_at_checked(lengths[0])?;
+        let (names, rest) = rest.split_at_checked(lengths[1])?;
+        let (lines, rest) = rest.split_at_checked(lengths[2])?;
+        Some(Self { status, is_a_head, fill_time, key, names, lines, rest })
+    }
+}
+
+/// What an entry is invalidated by.
+#[derive(Default)]
+struct Names {
+    namespace: Box<str>,
+    url: Box<str>,
+    tags: Vec<Box<str>>,
+    groups: Vec<Box<str>>,
+}
+
+impl Names {
+    fn read(key: &[u8], mut rest: &[u8]) -> Option<Self> {
+        let by_key = |located: Located<'_>| (Box::from(located.namespace), located.url());
+        if rest.is_empty() {
+            let (namespace, url) = by_key(Located::by(key)?);
+            return Some(Self { namespace, url, ..Self::default() });
+        }
+        let (namespace, url) = match take_leb(&mut rest)? {
+            0 => by_key(Located::by(key)?),
+            _ => (take_text(&mut rest)?, take_text(&mut rest)?),
+        };
+        let tags = take_texts(&mut rest)?;
+        let groups = take_texts(&mut rest)?;
+        Some(Self { namespace, url, tags, groups })
+    }
+}
+
+fn written_names(
+    key: &[u8],
+    namespace: &str,
+    url: &str,
+    tags: &[Box<str>],
+    groups: &[Box<str>],
+) -> Vec<u8> {
+    let by_key = Located::by(key).is_some_and(|l| l.namespace == namespace && *l.url() == *url);
+    let mut out = Vec::new();
+    if by_key && tags.is_empty() && groups.is_empty() {
+        return out;
+    }
+    out.push(u8::from(!by_key));
+    if !by_key {
+        put_text(namespace, &mut out);
+        put_text(url, &mut out);
+    }
+    for list in [tags, groups] {
+        put_leb(list.len() as u64, &mut out);
+        list.iter().for_each(|text| put_text(text, &mut out));
+    }
+    out
+}
+
+impl Packed {
+    fn of(times: &Times) -> Self {
+        // Rounded up: a response may get older by it, never younger.
+        let millis = times.initial_age.as_nanos().div_ceil(1_000_000);
+        Self {
+            response_time: times.response_time,
+            initial_age: u64::try_from(millis).unwrap_or(u64::MAX),
+            fresh_until: times.fresh_until,
+            stale_until: times.stale_until,
+            error_until: times.error_until,
+            keep_until: times.keep_until,
+        }
+    }
+
+    const fn unpacked(self) -> Times {
+        Times {
+            response_time: self.response_time,
+            initial_age: Duration::from_millis(self.initial_age),
+            fresh_until: self.fresh_until,
+            stale_until: self.stale_until,
+            error_until: self.error_until,
+            keep_until: self.keep_until,
+        }
+    }
+}
+
+const fn leb_length(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+fn put_leb(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn take_leb(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, after) = rest.split_first()?;
+        *rest = after;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+fn take_length(rest: &mut &[u8]) -> Option<usize> {
+    usize::try_from(take_leb(rest)?).ok()
+}
+
+fn put_text(text: &str, out: &mut Vec<u8>) {
+    put_leb(text.len() as u64, out);
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn take_text(rest: &mut &[u8]) -> Option<Box<str>> {
+    let length = take_length(rest)?;
+    let (text, after) = rest.split_at_checked(length)?;
+    *rest = after;
+    std::str::from_utf8(text).ok().map(Box::from)
+}
+
+fn take_texts(rest: &mut &[u8]) -> Option<Vec<Box<str>>> {
+    (0..take_leb(rest)?).map(|_| take_text(rest)).collect()
+}
+
+#[cfg(test)]
+mod tests;
