@@ -62,7 +62,8 @@ pub async fn through<S: Origin>(
     if company == Company::Alone {
         return waiting.lead(inner, looked, None).await;
     }
-    let belongs = asked.belongs();
+    // Worked out before the flights are locked, and mostly for nothing: nobody asks for this yet.
+    let belongs = means.flights.has(looked.key.digest).then(|| asked.belongs());
     let (now, applied) = (means.now(), means.ledger.applied());
     // Tags that stand in the content are known when it has been read: too late for who joins now.
     let untold = tags::needs_json(&asked.route.tags);
@@ -71,6 +72,7 @@ pub async fn through<S: Origin>(
     let newer = asked.route.request_directives == RequestDirectives::Honour
         && asked.demands.are_about_age();
     let joined = means.flights.join(looked.key.digest, applied, now, |flight| {
+        let belongs = belongs.unwrap_or_else(|| asked.belongs());
         let good = lookup::may_join(means, asked, &belongs, flight, now);
         let in_time = !newer || flight.is_fetching();
         good && flight.is_open(now) && in_time && (!untold || flight.as_of >= applied)
