@@ -176,8 +176,12 @@ impl Recipe<'_> {
     pub fn complete(&self, entry: &Entry, content: &Content) -> Option<Entry> {
         let mut entry = entry.clone();
         entry.response.body = content.whole()?;
-        entry.tags = self.all_tags(&entry)?;
-        entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags, &entry.groups);
+        let tags = self.all_tags(&entry)?;
+        // Most have no tags in their content: then it belongs where its head has put it.
+        if tags != entry.tags {
+            entry.tags = tags;
+            entry.belongs = Belongs::of(&entry.namespace, &entry.url, &entry.tags, &entry.groups);
+        }
         Some(entry)
     }
 
