@@ -9,6 +9,7 @@
 //! | something for the asker alone | it | nothing: they fetch for themselves | nothing |
 //! | 304 to what we did not ask, or nothing | 502 or 504, or something stale | the same | nothing; a back-off is noted |
 
+use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -88,8 +89,12 @@ pub enum Filled {
 }
 
 impl<S: Origin> Fill<S> {
-    /// Runs it to its end.
-    pub async fn run(mut self) {
+    /// Runs it to its end. It has a place of its own: what is as large costs whoever hands it on.
+    pub fn run(self) -> impl Future<Output = ()> + Send {
+        Box::pin(self.steps())
+    }
+
+    async fn steps(mut self) {
         if let Some(found) = self.look().await {
             self.settle(found);
             return;
