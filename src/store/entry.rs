@@ -90,6 +90,17 @@ struct Packed {
     keep_until: Timestamp,
 }
 
+/// What a block holds, besides the content.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'a> {
+    pub status: StatusCode,
+    pub fill_time: Duration,
+    pub key: &'a [u8],
+    /// Where it is and what it belongs to, as far as the key does not say.
+    pub names: &'a [u8],
+    pub lines: Lines<'a>,
+}
+
 /// A block, taken apart.
 #[derive(Clone, Copy)]
 struct Block<'a> {
@@ -250,6 +261,47 @@ impl Entry {
         match &self.data {
             Data::Together(block) => [block.len(), 0],
             Data::Apart(both) => [both.0.len(), both.1.len()],
+        }
+    }
+
+    /// From what was written elsewhere; of no time and no position yet.
+    pub(super) fn of(parts: &Parts<'_>, content: Bytes, times: &Times) -> Self {
+        let Parts { status, fill_time, key, names, lines } = *parts;
+        let head = Head { status, fill_time, key, names, lines: lines.as_bytes().len() };
+        let push_lines = |out: &mut Vec<u8>| out.extend_from_slice(lines.as_bytes());
+        Self {
+            data: Data::of(&head, push_lines, content),
+            times: Packed::of(times),
+            as_of: Position::ZERO,
+            vouched: Timestamp::ZERO,
+            judged: Judged::default(),
+        }
+    }
+
+    pub(super) fn parts(&self) -> Parts<'_> {
+        let Block { status, fill_time, key, names, lines, .. } = self.block();
+        Parts { status, fill_time, key, names, lines: Lines::written(lines) }
+    }
+
+    /// Do its names say where it is and what it belongs to, in the way that they are written here?
+    pub(super) fn has_sound_names(&self) -> bool {
+        let Block { key, names, .. } = self.block();
+        if names.is_empty() {
+            return Located::by(key).is_some();
+        }
+        Names::read(key, names).is_some_and(|Names { namespace, url, tags, groups }| {
+            written_names(key, &namespace, &url, &tags, &groups) == names
+        })
+    }
+
+    /// How many tags or groups it has, whichever are more.
+    pub(super) fn longest_list(&self) -> usize {
+        match self.block().names {
+            [] => 0,
+            _ => {
+                let Names { tags, groups, .. } = self.names();
+                tags.len().max(groups.len())
+            }
         }
     }
 
