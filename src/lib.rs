@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod error;
+pub mod fast;
 pub mod idle;
 pub mod key;
 pub mod layers;

@@ -23,13 +23,14 @@ const ROOMS: &[Room] = &[
     busy("error",      ""),
     busy("clock",      "semantics"),
     busy("peer",       ""),
+    busy("fast",       ""),
     busy("idle",       "body"),
     // The busy floor.
     busy("telemetry",  "semantics config clock"),
-    busy("server",     "config body error clock peer idle telemetry"),
+    busy("server",     "config body error clock peer fast idle telemetry"),
     busy("origin",     "semantics config body error clock peer idle telemetry"),
     busy("store",      "semantics ledger config key clock"),
-    busy("layers",     "semantics ledger config key plan store body error clock peer idle telemetry"),
+    busy("layers",     "semantics ledger config key plan store body error clock peer fast idle telemetry"),
     busy("admin",      "semantics ledger config key plan store error clock telemetry"),
     busy("demo",       "body clock"),
     // Where it is put together.

@@ -21,6 +21,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::{Request, Response};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +30,9 @@ use tower::Service;
 use crate::admin;
 use crate::body::Body;
 use crate::config::{Config, ConfigErrors, Overrides, Warning};
+use crate::fast::{FastPath, Head};
 use crate::layers::cache::Means;
+use crate::layers::fast::FastHits;
 use crate::layers::observe::Watch;
 use crate::origin::Origin;
 use crate::server;
@@ -174,6 +177,8 @@ impl App {
             fallback: config.routes.len(),
         };
         let origin = Origin::new(&config.origin).map_err(StartError::Origin)?;
+        let fast = FastHits::new(&config.limits, watch.clone(), Arc::clone(&means));
+        let fast = SwappedFast::new(fast);
         let path = stack(&config, watch.clone(), Arc::clone(&means), origin);
         let current = Swapped(Arc::new(ArcSwap::from_pointee(path)));
         let switchboard = Arc::new(Switchboard::new(
@@ -182,7 +187,7 @@ impl App {
             means,
             opened,
             metrics,
-            reloader(&current, watch, stack),
+            reloader(&current, &fast, watch, stack),
         ));
         scrape::plug_in(&switchboard, log.as_ref());
         switchboard.listen();
@@ -200,7 +205,7 @@ impl App {
             shutdown.await;
             told.drain();
         };
-        let report = server::serve(listener, current, &config.limits, shutdown).await;
+        let report = server::serve(listener, (current, fast), &config.limits, shutdown).await;
         switchboard.listen_no_more(SETTLING).await;
         if !switchboard.means().settled(SETTLING).await {
             tracing::warn!("writes were cut off, or invalidations are still owed to the ledger");
@@ -257,14 +262,17 @@ pub type Reload = Box<dyn Fn(&Config, Arc<Means>) -> Result<(), String> + Send +
 
 fn reloader<S: Stack>(
     current: &Swapped<S>,
+    fast: &SwappedFast,
     watch: Watch,
     build: impl Fn(&Config, Watch, Arc<Means>, Origin) -> S + Send + Sync + 'static,
 ) -> Reload {
-    let current = current.clone();
+    let (current, fast) = (current.clone(), fast.clone());
     Box::new(move |config, means| {
         let origin = Origin::new(&config.origin)?;
         let watch = Watch { fallback: config.routes.len(), ..watch.clone() };
         watch.metrics.set_routes(&route_names(config));
+        let hits = FastHits::new(&config.limits, watch.clone(), Arc::clone(&means));
+        fast.current.store(Arc::new(hits));
         current.0.store(Arc::new(build(config, watch, means, origin)));
         Ok(())
     })
@@ -291,5 +299,33 @@ impl<S: Stack> Service<Request<Body>> for Swapped<S> {
 
     fn call(&mut self, request: Request<Body>) -> S::Future {
         S::clone(&self.0.load()).call(request)
+    }
+}
+
+/// The same for hits past the layers.
+#[derive(Clone, Debug)]
+struct SwappedFast {
+    current: Arc<ArcSwap<FastHits>>,
+    /// What this connection's own was cloned from.
+    from: Arc<FastHits>,
+    own: FastHits,
+}
+
+impl SwappedFast {
+    fn new(first: FastHits) -> Self {
+        let from = Arc::new(first.clone());
+        Self { current: Arc::new(ArcSwap::new(Arc::clone(&from))), from, own: first }
+    }
+}
+
+impl FastPath for SwappedFast {
+    fn answer(&mut self, head: &Head<'_>, out: &mut Vec<u8>) -> Option<Bytes> {
+        let current = self.current.load();
+        if !Arc::ptr_eq(&self.from, &current) {
+            self.from = Arc::clone(&current);
+            self.own = FastHits::clone(&current);
+        }
+        drop(current);
+        self.own.answer(head, out)
     }
 }

@@ -83,6 +83,31 @@ pub struct Place<'a> {
     pub tags: [u8; 8],
 }
 
+/// An absolute URI in its parts, as a request was understood to ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// Canonical.
+    pub authority: &'a str,
+    /// Byte for byte.
+    pub path: &'a str,
+    /// Without its `?`, as typed or canonical already.
+    pub query: Option<&'a str>,
+}
+
+impl<'a> Target<'a> {
+    /// The parts of this URI.
+    pub fn of(uri: &'a http::Uri) -> Self {
+        Self {
+            scheme: uri.scheme_str().unwrap_or_default(),
+            authority: uri.authority().map_or("", http::uri::Authority::as_str),
+            path: uri.path(),
+            query: uri.query(),
+        }
+    }
+}
+
 impl Key {
     /// The key of a request before anything is known of what its response varies on.
     ///
@@ -94,10 +119,19 @@ impl Key {
         uri: &http::Uri,
         headers: &HeaderMap,
     ) -> Self {
-        let query = query::canonical(&rules.query, uri.query());
-        let scheme = uri.scheme_str().unwrap_or_default();
-        let authority = uri.authority().map_or("", http::uri::Authority::as_str);
-        let texts = [place.route, place.namespace, scheme, authority, uri.path()];
+        Self::of_target(place, rules, &Target::of(uri), headers)
+    }
+
+    /// The same, of a URI in its parts.
+    pub fn of_target(
+        place: &Place<'_>,
+        rules: &KeyRules,
+        target: &Target<'_>,
+        headers: &HeaderMap,
+    ) -> Self {
+        let &Target { scheme, authority, path, query } = target;
+        let query = query::canonical(&rules.query, query);
+        let texts = [place.route, place.namespace, scheme, authority, path];
         let length = texts.iter().map(|text| text.len()).sum::<usize>();
         let mut parts =
             Parts::with_capacity(length + query.as_ref().map_or(0, |query| query.len()));
@@ -108,7 +142,7 @@ impl Key {
         parts.push(Kind::Tags, &place.tags);
         parts.push(Kind::Scheme, scheme.as_bytes());
         parts.push(Kind::Authority, authority.as_bytes());
-        parts.push(Kind::Path, uri.path().as_bytes());
+        parts.push(Kind::Path, path.as_bytes());
         if let Some(query) = &query {
             parts.push(Kind::Query, query.as_bytes());
         }

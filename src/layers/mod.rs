@@ -17,6 +17,7 @@
 pub mod admit;
 pub mod cache;
 pub mod collapse;
+pub mod fast;
 pub mod forward;
 pub mod handled;
 pub mod observe;

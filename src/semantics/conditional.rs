@@ -76,18 +76,21 @@ pub fn evaluate(
 /// stays, since browsers decide by what the 304 says: Access-Control-Allow-Origin and its kin,
 /// Content-Security-Policy, Link, Age.
 pub fn not_modified_headers(response: &HeaderMap) -> HeaderMap {
-    let mut headers = response.clone();
-    for name in REPRESENTATION {
-        headers.remove(name);
-    }
-    for name in ["content-md5", "content-digest", "repr-digest", "digest"] {
-        headers.remove(name);
-    }
-    // "Last-Modified might be useful if the response does not have an ETag field"
-    if headers.contains_key(ETAG) {
-        headers.remove(LAST_MODIFIED);
+    let tagged = response.contains_key(ETAG);
+    let kept = response.iter().filter(|(name, _)| stays_in_not_modified(name, tagged));
+    let mut headers = HeaderMap::with_capacity(response.keys_len());
+    for (name, value) in kept {
+        headers.append(name, value.clone());
     }
     headers
+}
+
+/// Does a field of a response go into the 304 made from it? `tagged`: the response has an ETag.
+pub fn stays_in_not_modified(name: &HeaderName, tagged: bool) -> bool {
+    const DIGESTS: [&str; 4] = ["content-md5", "content-digest", "repr-digest", "digest"];
+    // "Last-Modified might be useful if the response does not have an ETag field"
+    let dated = tagged && *name == LAST_MODIFIED;
+    !dated && !REPRESENTATION.contains(name) && !DIGESTS.contains(&name.as_str())
 }
 
 /// Describes or frames content, which a 304 does not have.

@@ -19,10 +19,12 @@ use tower::Service;
 use super::drain::DrainWatch;
 use super::exchange::{Exchanges, Spare};
 use super::interim::Interims;
-use super::io::ClientIo;
+use super::io::{ClientIo, Patience, Requests};
 use super::stream::{Pieces, StreamCount, StreamExecutor};
+use super::turn::{Said, Turn};
 use crate::body::Body;
 use crate::config::Limits;
+use crate::fast::FastPath;
 use crate::peer::{ClientAddr, LocalAddr};
 
 /// RFC 9113 §3.4: what a client that knows it speaks to HTTP/2 sends first.
@@ -48,11 +50,8 @@ impl Protocols {
             .saturating_add(limits.max_fields_bytes.saturating_mul(2))
             .clamp(16 * 1024, 16 * 1024 * 1024);
         let mut http1 = http1::Builder::new();
-        http1
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.header_timeout)
-            .max_header_size(head)
-            .max_buf_size(head.max(64 * 1024));
+        // How long a head may take, `ClientIo` sees to: hyper would count answers past it as waiting.
+        http1.header_read_timeout(None).max_header_size(head).max_buf_size(head.max(64 * 1024));
         // Up to a hundred the parser keeps them on the stack.
         if limits.max_fields >= 100 {
             http1.max_headers(limits.max_fields.saturating_add(1).min(4096));
@@ -90,10 +89,10 @@ impl Protocols {
 }
 
 /// Serves `stream` until either side is done with it, or the drain cuts it.
-pub(super) async fn run<S>(
+pub(super) async fn run<S, Q>(
     mut stream: TcpStream,
     ends: (ClientAddr, LocalAddr),
-    service: S,
+    (service, fast): (S, Q),
     protocols: Arc<Protocols>,
     drain: DrainWatch,
 ) where
@@ -102,6 +101,7 @@ pub(super) async fn run<S>(
         + Send
         + 'static,
     S::Future: Send + 'static,
+    Q: FastPath,
 {
     let mut prefix = BytesMut::with_capacity(1024);
     let recognised = tokio::select! {
@@ -115,21 +115,29 @@ pub(super) async fn run<S>(
     let broken = Arc::new(AtomicBool::new(false));
     let write_timeout = protocols.write_timeout;
     let interims = Arc::new(Interims::default());
-    let ends_broken = Arc::clone(&broken);
-    let io = ClientIo::new(stream, prefix.freeze(), write_timeout, ends_broken, interims.clone());
+    let turn = Arc::new(Turn::default());
+    let requests = (protocol == Protocol::Http1).then(|| Requests {
+        fast,
+        turn: Arc::clone(&turn),
+        ends,
+        patience: Patience::new(protocols.header_timeout),
+    });
+    let (theirs, prefix) = (Arc::clone(&broken), prefix.freeze());
+    let io = ClientIo::new(stream, prefix, requests, write_timeout, theirs, Arc::clone(&interims));
     let io = TokioIo::new(io);
     let services = Arc::new(Spare::new(service));
+    let shared = (broken, interims, turn);
     match protocol {
         Protocol::Http1 => {
-            let exchanges: Exchanges<S, Body> =
-                exchanges(services, ends, (broken, interims), &protocols, &drain);
+            let exchanges: Exchanges<S, Said> =
+                exchanges(services, ends, shared, &protocols, &drain);
             let connection = protocols.http1.serve_connection(io, exchanges).with_upgrades();
             attend(connection, &drain).await;
         }
         Protocol::Http2 => {
             let count = Arc::new(StreamCount::default());
             let exchanges: Exchanges<S, Pieces> =
-                exchanges(services, ends, (broken, interims), &protocols, &drain);
+                exchanges(services, ends, shared, &protocols, &drain);
             let connection = protocols.http2(Arc::clone(&count)).serve_connection(io, exchanges);
             attend_idle(connection, &drain, &count, protocols.header_timeout).await;
         }
@@ -160,7 +168,7 @@ async fn recognise(stream: &mut TcpStream, prefix: &mut BytesMut) -> io::Result<
 fn exchanges<S: Clone, B>(
     services: Arc<Spare<S>>,
     ends: (ClientAddr, LocalAddr),
-    (broken, interims): (Arc<AtomicBool>, Arc<Interims>),
+    (broken, interims, turn): (Arc<AtomicBool>, Arc<Interims>, Arc<Turn>),
     protocols: &Protocols,
     drain: &DrainWatch,
 ) -> Exchanges<S, B> {
@@ -171,6 +179,7 @@ fn exchanges<S: Clone, B>(
         tunnels: drain.tunnels(),
         broken,
         interims,
+        turn,
         content: PhantomData,
     }
 }

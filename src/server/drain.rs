@@ -7,12 +7,15 @@
 //! | cut | at the deadline | dropped, counted | dropped, counted |
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use pin_project_lite::pin_project;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tokio_util::task::TaskTracker;
 
 use crate::peer::Tunnels;
@@ -32,6 +35,8 @@ pub(super) struct Drain {
     tasks: TaskTracker,
     begin: CancellationToken,
     cut: CancellationToken,
+    /// Set just before `begin` is.
+    has_begun: Arc<AtomicBool>,
     casualties: Arc<AtomicUsize>,
 }
 
@@ -41,6 +46,7 @@ impl Drain {
             tasks: TaskTracker::new(),
             begin: CancellationToken::new(),
             cut: CancellationToken::new(),
+            has_begun: Arc::default(),
             casualties: Arc::default(),
         }
     }
@@ -51,6 +57,7 @@ impl Drain {
         DrainWatch {
             begin: self.begin.child_token(),
             cut: self.cut.child_token(),
+            has_begun: Arc::clone(&self.has_begun),
             casualties: Arc::clone(&self.casualties),
             tasks: self.tasks.clone(),
         }
@@ -63,6 +70,7 @@ impl Drain {
     pub(super) async fn finish(self, limit: Duration) -> DrainReport {
         let start = Instant::now();
         self.tasks.close();
+        self.has_begun.store(true, Ordering::Release);
         self.begin.cancel();
         if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
             self.cut.cancel();
@@ -77,14 +85,15 @@ impl Drain {
 pub(super) struct DrainWatch {
     begin: CancellationToken,
     cut: CancellationToken,
+    has_begun: Arc<AtomicBool>,
     casualties: Arc<AtomicUsize>,
     tasks: TaskTracker,
 }
 
 impl DrainWatch {
     /// Resolves when draining begins.
-    pub(super) async fn begun(&self) {
-        self.begin.cancelled().await;
+    pub(super) fn begun(&self) -> Begun<'_> {
+        Begun { token: self.begin.cancelled(), has_begun: &self.has_begun, waker: None }
     }
 
     /// Resolves at the deadline, having counted the caller as cut.
@@ -96,5 +105,32 @@ impl DrainWatch {
     /// Where this connection's upgrades may go on when it is done.
     pub(super) fn tunnels(&self) -> Tunnels {
         Tunnels::new(self.tasks.clone(), self.cut.clone(), Arc::clone(&self.casualties))
+    }
+}
+
+pin_project! {
+    /// Resolves when draining begins. A connection polls it whenever anything happens to it: once it is
+    /// known who is to be woken, that costs the look at a flag, and no lock.
+    pub(super) struct Begun<'a> {
+        #[pin]
+        token: WaitForCancellationFuture<'a>,
+        has_begun: &'a AtomicBool,
+        waker: Option<Waker>,
+    }
+}
+
+impl Future for Begun<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if this.has_begun.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        if this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            return Poll::Pending;
+        }
+        *this.waker = Some(cx.waker().clone());
+        this.token.poll(cx)
     }
 }

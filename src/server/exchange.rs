@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Method, Request, Response, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -20,6 +20,7 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::interim::{Interims, Unanswered};
+use super::turn::{Content, Turn};
 use crate::body::Body;
 use crate::idle::Idle;
 use crate::peer::{ClientAddr, LocalAddr, Tunnels};
@@ -36,19 +37,21 @@ pub(super) struct Exchanges<S, B> {
     /// Set when a response breaks off that only the end of the connection ends.
     pub(super) broken: Arc<AtomicBool>,
     pub(super) interims: Arc<Interims>,
+    pub(super) turn: Arc<Turn>,
     pub(super) content: PhantomData<fn() -> B>,
 }
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for Exchanges<S, B>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
-    B: From<Body>,
+    B: Content,
 {
     type Response = Response<B>;
     type Error = Infallible;
     type Future = Exchange<S, S::Future, B>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.turn.begin();
         let (mut head, content) = request.into_parts();
         head.extensions.insert(self.ends.0);
         head.extensions.insert(self.ends.1);
@@ -77,6 +80,7 @@ where
             broken,
             is_head,
             unanswered,
+            turn: Arc::clone(&self.turn),
             held: false,
             content: PhantomData,
         }
@@ -111,6 +115,7 @@ pin_project! {
         broken: Option<Arc<AtomicBool>>,
         is_head: bool,
         unanswered: Option<Unanswered>,
+        turn: Arc<Turn>,
         // The answer has waited for interim responses.
         held: bool,
         content: PhantomData<fn() -> B>,
@@ -131,7 +136,7 @@ pin_project! {
 impl<S, B> Future for Exchange<S, S::Future, B>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
-    B: From<Body>,
+    B: Content,
 {
     type Output = Result<Response<B>, Infallible>;
 
@@ -163,7 +168,7 @@ where
                     // It is there once, and nobody polls what has been ready.
                     let Some(response) = response.take() else { return Poll::Pending };
                     let response = if *this.is_head { head_of(response) } else { response };
-                    return Poll::Ready(Ok(finish(response, this.broken.take())));
+                    return Poll::Ready(Ok(finish(response, this.broken.take(), this.turn)));
                 }
                 StageView::Asking { service, request } => {
                     if let Some(service) = service {
@@ -201,9 +206,10 @@ fn head_of(response: Response<Body>) -> Response<Body> {
 }
 
 /// As hyper is to send it; `broken` is there if its client speaks HTTP/1.0.
-fn finish<B: From<Body>>(
+fn finish<B: Content>(
     mut response: Response<Body>,
     broken: Option<Arc<AtomicBool>>,
+    turn: &Arc<Turn>,
 ) -> Response<B> {
     if response.status().canonical_reason().is_none() {
         response.extensions_mut().insert(NO_REASON);
@@ -213,7 +219,10 @@ fn finish<B: From<Body>>(
         // HTTP/1.1 makes hyper say so.
         *response.version_mut() = Version::HTTP_10;
     }
-    response.map(|content| B::from(told(content, broken)))
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        turn.end();
+    }
+    response.map(|content| B::of(told(content, broken), turn))
 }
 
 /// `content`, setting `broken` if it breaks off.

@@ -21,15 +21,21 @@ use tower::Service;
 
 use crate::body::Body;
 use crate::config::Limits;
+use crate::fast::FastPath;
 use crate::peer::{ClientAddr, LocalAddr};
 
 mod connection;
+mod desk;
 mod drain;
 mod exchange;
+mod head;
 mod interim;
 mod io;
 mod listener;
 mod stream;
+#[cfg(test)]
+mod tests;
+mod turn;
 
 pub use drain::DrainReport;
 pub use listener::bind;
@@ -37,16 +43,16 @@ pub use listener::bind;
 use connection::Protocols;
 use drain::Drain;
 
-/// Serves every connection that `listener` accepts with a clone of `service`, until `shutdown`
-/// resolves; then drains: the listener is closed, clients are told to go away, requests in flight
+/// Serves every connection that `listener` accepts with clones of `service` and of `fast`, which may
+/// answer requests of HTTP/1.1 before `service` is asked (`()` answers none), until `shutdown` resolves; then drains: the listener is closed, clients are told to go away, requests in flight
 /// may finish within `limits.drain_timeout`, and what is left then is cut.
 ///
 /// Requests carry [`ClientAddr`] and [`LocalAddr`] in their extensions,
 /// [`Tunnels`](crate::peer::Tunnels) if they ask for an upgrade, and
 /// [`Interim`](crate::peer::Interim) if their client understands interim responses.
-pub async fn serve<S>(
+pub async fn serve<S, Q>(
     listener: TcpListener,
-    service: S,
+    (service, fast): (S, Q),
     limits: &Limits,
     shutdown: impl Future<Output = ()>,
 ) -> DrainReport
@@ -56,6 +62,7 @@ where
         + Send
         + 'static,
     S::Future: Send + 'static,
+    Q: FastPath,
 {
     let protocols = Arc::new(Protocols::new(limits));
     let seats = limits.max_connections.clamp(1, Semaphore::MAX_PERMITS);
@@ -75,8 +82,13 @@ where
         };
         let Ok(local) = stream.local_addr() else { continue };
         let ends = (ClientAddr(client), LocalAddr(local));
-        let connection =
-            connection::run(stream, ends, service.clone(), Arc::clone(&protocols), drain.watch());
+        let connection = connection::run(
+            stream,
+            ends,
+            (service.clone(), fast.clone()),
+            Arc::clone(&protocols),
+            drain.watch(),
+        );
         drain.spawn(async move {
             let _seat = seat;
             connection.await;

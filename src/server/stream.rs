@@ -19,6 +19,7 @@ use hyper::rt::Executor;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
+use super::turn::{Content, Turn};
 use crate::body::{Body, BodyError};
 
 /// Content is handed over in pieces of this size, so that one large body in memory does not
@@ -135,8 +136,9 @@ pub(super) struct Pieces {
     rest: Bytes,
 }
 
-impl From<Body> for Pieces {
-    fn from(body: Body) -> Self {
+impl Content for Pieces {
+    /// Streams take no turns.
+    fn of(body: Body, _: &Arc<Turn>) -> Self {
         Self { body, rest: Bytes::new() }
     }
 }
@@ -202,7 +204,7 @@ mod tests {
     #[tokio::test]
     async fn a_large_body_is_handed_over_in_pieces_and_stays_whole() {
         let content: Bytes = (0..PIECE * 2 + 5).map(|i| i as u8).collect();
-        let mut pieces = Pieces::from(Body::full(content.clone()));
+        let mut pieces = Pieces::of(Body::full(content.clone()), &Arc::default());
         let mut got = Vec::new();
         let mut sizes = Vec::new();
         while let Some(frame) = pieces.frame().await {
@@ -221,7 +223,7 @@ mod tests {
         let executor =
             StreamExecutor { count: Arc::clone(&count), write_timeout: Duration::from_secs(10) };
         executor.execute(async {
-            let mut pieces = Pieces::from(Body::full("x"));
+            let mut pieces = Pieces::of(Body::full("x"), &Arc::default());
             let _ = pieces.frame().await;
             std::future::pending::<()>().await;
         });

@@ -318,7 +318,7 @@ impl Proxy {
             let stopped = async {
                 let _ = stopped.await;
             };
-            server::serve(listener, service, &limits, stopped).await
+            server::serve(listener, (service, ()), &limits, stopped).await
         });
         Self { address, admit, stop: Some(stop), served }
     }

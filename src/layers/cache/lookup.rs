@@ -127,7 +127,7 @@ pub fn standing(means: &Means, asked: &Asked, entry: &Entry, now: Timestamp) -> 
 }
 
 /// What an entry is worth by itself. Most hits find that nothing has changed since the last one.
-fn judged(means: &Means, entry: &Entry, now: Timestamp) -> Standing {
+pub fn judged(means: &Means, entry: &Entry, now: Timestamp) -> Standing {
     let seen = means.ledger.generation(now);
     if entry.judged.is_good(seen) {
         return Standing::Good;

@@ -7,9 +7,11 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use super::asked::namespace;
 use super::footing::Floors;
 use super::notes::Notes;
 use super::searches::Searches;
+use crate::config::captures::Captures;
 use crate::config::matcher::Routes;
 use crate::config::{Config, Route};
 use crate::key::tags;
@@ -55,6 +57,8 @@ pub struct Means {
     pub intent_span: Duration,
     /// [`tags::stamp`] of each route, the fallback's last.
     pub stamps: Box<[[u8; 8]]>,
+    /// Namespace of each route whose template has no captures, the fallback's last.
+    pub namespaces: Box<[Option<Arc<str>>]>,
     /// Writes under way: their invalidations must not be lost when the process ends.
     pub writes: TaskTracker,
     /// What is counted.
@@ -94,6 +98,12 @@ impl Means {
                 .iter()
                 .chain([&config.fallback])
                 .map(|route| tags::stamp(&route.tags, route.max_tags))
+                .collect(),
+            namespaces: config
+                .routes
+                .iter()
+                .chain([&config.fallback])
+                .map(|route| route.namespace.as_text().map(Arc::from))
                 .collect(),
             writes: TaskTracker::new(),
             metrics,
@@ -136,6 +146,14 @@ impl Means {
     /// [`tags::stamp`] of a route.
     pub fn stamp(&self, route: &Route) -> [u8; 8] {
         self.stamps.get(route.index).copied().unwrap_or_default()
+    }
+
+    /// The namespace that a request's entry lives under.
+    pub fn namespace(&self, route: &Route, captures: &Captures) -> Arc<str> {
+        match self.namespaces.get(route.index) {
+            Some(Some(known)) => Arc::clone(known),
+            _ => namespace(route, captures),
+        }
     }
 
     /// Waits until no write is under way and nothing is owed to the ledger any more, at most

@@ -19,16 +19,20 @@ use http::uri::Authority;
 
 /// A host as it was understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Canonical {
+pub(in crate::layers) struct Canonical {
     /// In the form that is keyed.
-    pub(super) key: Authority,
+    pub(in crate::layers) key: Authority,
     /// For the `Host` field.
-    pub(super) host: HeaderValue,
+    pub(in crate::layers) host: HeaderValue,
 }
 
 /// Reads `host[:port]`; `None` unless it follows the grammar of RFC 9110 §7.2 in the strict
 /// reading that everybody agrees on. `default_port` is the scheme's.
-pub(super) fn canonical(sent: &[u8], default_port: u16, local_port: u16) -> Option<Canonical> {
+pub(in crate::layers) fn canonical(
+    sent: &[u8],
+    default_port: u16,
+    local_port: u16,
+) -> Option<Canonical> {
     let (host, port) = split_port(sent)?;
     let name = canonical_host(host)?;
     let for_origin = port.filter(|port| *port != default_port);

@@ -21,7 +21,8 @@ use crate::config::template::Network;
 use crate::error::ClientFault;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(in crate::layers) const FORWARDED_PROTO: HeaderName =
+    HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Fields by which a client could tell the origin that it is somebody else, asked for something
@@ -57,7 +58,7 @@ const GUARDED: [&str; 25] = [
 
 /// True for the fields that only a trusted proxy may send. An underscore counts as a hyphen:
 /// CGI and its heirs cannot tell them apart, and may take `content_length` for a length.
-pub(super) fn is_guarded(name: &str) -> bool {
+pub(in crate::layers) fn is_guarded(name: &str) -> bool {
     let hyphenated;
     let name = if name.contains('_') {
         hyphenated = name.replace('_', "-");
@@ -146,10 +147,8 @@ impl Introduction {
         if let Some(client) = self.client.as_ref().filter(|client| client.address == address) {
             return client.trusted;
         }
-        // A client that comes by IPv4 to a socket for both is the same client.
-        let canonical = address.to_canonical();
-        let trusted = trusted.iter().any(|network| contains(network, canonical));
-        let text = HeaderValue::try_from(canonical.to_string());
+        let trusted = is_trusted(address, trusted);
+        let text = HeaderValue::try_from(address.to_canonical().to_string());
         let text = text.unwrap_or(HeaderValue::from_static("unknown"));
         self.client = Some(Client { address, trusted, text });
         trusted
@@ -209,7 +208,7 @@ impl Introduction {
 
 /// The scheme that a trusted proxy was spoken to with: what the last proxy before us says, which
 /// is the last member.
-pub(super) fn told_https(headers: &HeaderMap) -> bool {
+pub(in crate::layers) fn told_https(headers: &HeaderMap) -> bool {
     headers
         .get_all(FORWARDED_PROTO)
         .iter()
@@ -246,6 +245,13 @@ fn continue_list(headers: &mut HeaderMap, name: HeaderName, member: &HeaderValue
     if let Ok(list) = HeaderValue::try_from(list) {
         headers.append(name, list);
     }
+}
+
+/// Is this a proxy whose word is taken? A client that comes by IPv4 to a socket for both is the same
+/// client.
+pub(in crate::layers) fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
+    let canonical = address.to_canonical();
+    trusted.iter().any(|network| contains(network, canonical))
 }
 
 fn contains(network: &Network, address: IpAddr) -> bool {

@@ -27,13 +27,14 @@ use crate::body::Body;
 use crate::config::Limits;
 use crate::error::{ClientFault, ProxyError};
 
-mod authority;
+pub(super) mod authority;
 mod forwarded;
 mod hop;
 mod request;
 mod response;
 mod upgrade;
 
+pub(super) use forwarded::{FORWARDED_PROTO, is_guarded, is_trusted, told_https};
 use forwarded::{Introduction, Marks};
 use request::Next;
 use upgrade::Handshake;
@@ -51,13 +52,7 @@ pub struct ForwardLayer(Arc<Rules>);
 impl ForwardLayer {
     /// Within `limits`: the sizes of a request's head, and whose word on the client is taken.
     pub fn new(limits: &Limits) -> Self {
-        Self(Arc::new(Rules {
-            max_target: limits.max_target,
-            max_fields: limits.max_fields,
-            max_fields_bytes: limits.max_fields_bytes,
-            trusted: limits.trusted_proxies.clone(),
-            marks: Marks::new(),
-        }))
+        Self(Arc::new(Rules::new(limits)))
     }
 }
 
@@ -69,13 +64,26 @@ impl<S> Layer<S> for ForwardLayer {
     }
 }
 
+/// What is asked of every request.
 #[derive(Debug)]
-struct Rules {
-    max_target: usize,
-    max_fields: usize,
-    max_fields_bytes: usize,
-    trusted: Vec<crate::config::template::Network>,
+pub(super) struct Rules {
+    pub(super) max_target: usize,
+    pub(super) max_fields: usize,
+    pub(super) max_fields_bytes: usize,
+    pub(super) trusted: Vec<crate::config::template::Network>,
     marks: Marks,
+}
+
+impl Rules {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            max_target: limits.max_target,
+            max_fields: limits.max_fields,
+            max_fields_bytes: limits.max_fields_bytes,
+            trusted: limits.trusted_proxies.clone(),
+            marks: Marks::new(),
+        }
+    }
 }
 
 /// See the module.

@@ -1,0 +1,423 @@
+//! Hits past the layers: what a plain GET for a fresh entry in memory would be answered by all of
+//! them, in one go. It decides with the functions that they decide with, makes no request and no
+//! response of it, waits for nothing, and leaves everything that is not plain to them.
+//!
+//! | step | as done by | left to the layers |
+//! |---|---|---|
+//! | the fields | `forward` | what has a weight of its own ([`Weight::Own`]); too many or too large |
+//! | the target, the host | `forward` | what is not plainly a path; a host that is none, or two |
+//! | the route | `cache` | nothing cached, strict, a rule for the query, a key that is shown, directives that count |
+//! | the key, the entry | `cache::asked`, `cache::lookup` | nothing there; a variant that is not there |
+//! | fresh, and good by the ledger | `plan`, `cache::lookup` | everything else |
+//! | the client's conditions | `cache::deliver` | – |
+//! | the head | `cache::deliver`, `forward`, hyper | a status without content, or without a reason |
+//! | counters and log | `observe` | – |
+//!
+//! That both ways say the same is held by a test that takes them both (`tests/proxy/fast.rs`).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    AGE, CONTENT_LENGTH, COOKIE, DATE, IF_MODIFIED_SINCE, IF_NONE_MATCH, TRANSFER_ENCODING,
+};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use tokio::time::Instant;
+
+use super::cache::{Means, lookup};
+use super::forward::{FORWARDED_PROTO, Rules, authority, is_guarded, is_trusted, told_https};
+use super::observe::Watch;
+use crate::clock;
+use crate::config::matcher::Match;
+use crate::config::{Consistency, Limits, RequestDirectives, Route};
+use crate::fast::{FastPath, Field, Head};
+use crate::key::{Key, Place, Target};
+use crate::ledger::Standing;
+use crate::semantics::conditional::{self, Precondition};
+use crate::semantics::time::Timestamp;
+use crate::semantics::vary;
+use crate::store::{Entry, Record};
+use crate::telemetry::access::AccessLine;
+use crate::telemetry::outcome::{Outcome, Source};
+
+/// Answers hits on one connection.
+#[derive(Clone, Debug)]
+pub struct FastHits {
+    means: Arc<Means>,
+    watch: Arc<Watch>,
+    rules: Arc<Rules>,
+    known: Known,
+}
+
+/// What was worked out for the last request: the next one of a connection mostly comes from the same
+/// client for the same host.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    client: Option<(IpAddr, bool)>,
+    host: Option<Host>,
+}
+
+#[derive(Clone, Debug)]
+struct Host {
+    sent: Box<[u8]>,
+    https: bool,
+    local_port: u16,
+    authority: Authority,
+    /// Without its port.
+    name: Box<str>,
+}
+
+impl FastHits {
+    /// With the means, the watch and the limits of the layers.
+    pub fn new(limits: &Limits, watch: Watch, means: Arc<Means>) -> Self {
+        let rules = Arc::new(Rules::new(limits));
+        Self { means, watch: Arc::new(watch), rules, known: Known::default() }
+    }
+}
+
+impl FastPath for FastHits {
+    fn answer(&mut self, head: &Head<'_>, out: &mut Vec<u8>) -> Option<Bytes> {
+        let began = Instant::now();
+        let Self { means, watch, rules, known } = self;
+        let read = Read::of(head.fields, rules)?;
+        check_target(head.target, rules.max_target)?;
+        let https = read.proto
+            && known.is_trusted(head.client.ip(), rules)
+            && told_https(&named(head.fields, &[FORWARDED_PROTO]));
+        let host = known.host(read.host?, https, head.local.port())?;
+        let (path, query) = match head.target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (head.target, None),
+        };
+        let found = means.routes.find(&host.name, &Method::GET, path);
+        takes(&found.route, &read)?;
+        let scheme = if https { "https" } else { "http" };
+        let target = Target { scheme, authority: host.authority.as_str(), path, query };
+        let key = key(means, &found, &target, head.fields)?;
+        let now = means.now();
+        let entry = find(means, &key, head.fields)?;
+        let good = entry.response.times.is_fresh(now)
+            && lookup::judged(means, &entry, now) == Standing::Good;
+        if !good {
+            return None;
+        }
+        let told = write(&entry, &conditions(&read, head.fields), now, out)?;
+        note(watch, (head, &read), (&found.route, &entry), (&told, out), began);
+        Some(told.content)
+    }
+}
+
+/// `None` if the key has a field in it that not everybody may send.
+fn key(means: &Means, found: &Match, target: &Target<'_>, fields: &[Field<'_>]) -> Option<Key> {
+    let Match { route, captures } = found;
+    let headers = if route.key.headers.is_empty() && route.key.cookies.is_empty() {
+        HeaderMap::new()
+    } else {
+        let cookie = (!route.key.cookies.is_empty()).then_some(COOKIE);
+        selected(fields, route.key.headers.iter().chain(&cookie))?
+    };
+    let namespace = means.namespace(route, captures);
+    let version = means.ledger.version(&namespace);
+    let tags = means.stamp(route);
+    let place = Place { route: &route.name, namespace: &namespace, version, tags };
+    Some(Key::of_target(&place, &route.key, target, &headers))
+}
+
+/// What memory has under this key, or under that of its variant.
+fn find(means: &Means, key: &Key, fields: &[Field<'_>]) -> Option<Arc<Entry>> {
+    let varies = match means.store.peek(key)? {
+        Record::Entry(entry) => return Some(entry),
+        Record::Varies(varies) => varies,
+    };
+    let headers = selected(fields, varies.names.iter())?;
+    let key = key.variant(&varies.names, &headers, vary::normalised);
+    match means.store.peek(&key)? {
+        Record::Entry(entry) => Some(entry),
+        Record::Varies(_) => None,
+    }
+}
+
+/// Counts and logs it.
+fn note(
+    watch: &Watch,
+    (head, read): (&Head<'_>, &Read<'_>),
+    (route, entry): (&Route, &Entry),
+    (told, out): (&Told, &[u8]),
+    began: Instant,
+) {
+    let (outcome, bytes) = (Outcome::Hit, told.content.len() as u64);
+    let duration = began.elapsed();
+    watch.metrics.request(route.index, outcome, Source::Cache, bytes, duration);
+    watch.metrics.saved(route.index, entry.fill_time);
+    let Some(log) = &watch.log else { return };
+    let mut ids = head.fields.iter().filter(|f| f.name.eq_ignore_ascii_case("x-request-id"));
+    log.record(AccessLine {
+        at: clock::wall(),
+        client: Some(head.client.ip()),
+        method: "GET",
+        host: read.host.unwrap_or_default(),
+        path: head.target,
+        status: told.status.as_u16(),
+        bytes,
+        duration,
+        route: &route.name,
+        verdict: outcome.as_str(),
+        reason: "fresh",
+        cache_status: out.get(told.cache_status.clone()).unwrap_or_default(),
+        origin: None,
+        request_id: ids.next().map(|field| field.value),
+    });
+}
+
+impl Known {
+    fn is_trusted(&mut self, client: IpAddr, rules: &Rules) -> bool {
+        match self.client {
+            Some((known, trusted)) if known == client => trusted,
+            _ => {
+                let trusted = is_trusted(client, &rules.trusted);
+                self.client = Some((client, trusted));
+                trusted
+            }
+        }
+    }
+
+    /// The host that is keyed, of the `Host` that was sent.
+    fn host(&mut self, sent: &[u8], https: bool, local_port: u16) -> Option<&Host> {
+        let known = self.host.as_ref().is_some_and(|host| {
+            *host.sent == *sent && host.https == https && host.local_port == local_port
+        });
+        if !known {
+            let default_port = if https { 443 } else { 80 };
+            let authority = authority::canonical(sent, default_port, local_port)?.key;
+            let name = authority.host().into();
+            self.host = Some(Host { sent: sent.into(), https, local_port, authority, name });
+        }
+        self.host.as_ref()
+    }
+}
+
+/// What a request's fields say.
+struct Read<'a> {
+    host: Option<&'a [u8]>,
+    /// There is If-None-Match or If-Modified-Since.
+    conditional: bool,
+    /// There is Cache-Control or Pragma.
+    directives: bool,
+    /// There is X-Forwarded-Proto.
+    proto: bool,
+}
+
+impl<'a> Read<'a> {
+    /// `None` if the layers have to see them.
+    fn of(fields: &[Field<'a>], rules: &Rules) -> Option<Self> {
+        let mut read = Self { host: None, conditional: false, directives: false, proto: false };
+        let mut bytes = 0_usize;
+        for field in fields {
+            bytes = bytes.saturating_add(field.name.len()).saturating_add(field.value.len());
+            match weight(field.name) {
+                Weight::None => {}
+                Weight::Host if read.host.is_some() => return None,
+                Weight::Host => read.host = Some(field.value),
+                Weight::Condition => read.conditional = true,
+                Weight::Directive => read.directives = true,
+                Weight::Proto => read.proto = true,
+                Weight::Own => return None,
+            }
+        }
+        let fits = fields.len() <= rules.max_fields && bytes <= rules.max_fields_bytes;
+        fits.then_some(read)
+    }
+}
+
+/// What a field means for a hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weight {
+    /// Nothing, unless its name is in a key or in Vary.
+    None,
+    Host,
+    /// It may be answered 304.
+    Condition,
+    /// It counts where clients are obeyed.
+    Directive,
+    /// It says how the request came, if its client is trusted.
+    Proto,
+    /// More than is decided here.
+    Own,
+}
+
+fn weight(name: &str) -> Weight {
+    let is = |known: &str| name.eq_ignore_ascii_case(known);
+    match name.len() {
+        4 if is("host") => Weight::Host,
+        13 if is("if-none-match") => Weight::Condition,
+        17 if is("if-modified-since") => Weight::Condition,
+        13 if is("cache-control") => Weight::Directive,
+        6 if is("pragma") => Weight::Directive,
+        17 if is("x-forwarded-proto") => Weight::Proto,
+        2 if is("te") => Weight::Own,
+        3 if is("via") => Weight::Own,
+        5 if is("range") => Weight::Own,
+        6 if is("expect") => Weight::Own,
+        7 if is("trailer") || is("upgrade") => Weight::Own,
+        8 if is("if-range") || is("if-match") => Weight::Own,
+        10 if is("keep-alive") => Weight::Own,
+        12 if is("max-forwards") => Weight::Own,
+        14 if is("content-length") || is("http2-settings") => Weight::Own,
+        16 if is("proxy-connection") => Weight::Own,
+        17 if is("transfer-encoding") => Weight::Own,
+        18 if is("proxy-authenticate") => Weight::Own,
+        19 if is("proxy-authorization") => Weight::Own,
+        19 if is("if-unmodified-since") || is("larder-min-position") => Weight::Own,
+        _ => Weight::None,
+    }
+}
+
+/// A path, with or without a query, of characters that nobody reads in two ways.
+fn check_target(target: &str, most: usize) -> Option<()> {
+    let plain = |byte: u8| {
+        matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'/'..=b'9' | b'-' | b'.' | b'_' | b'~')
+            || matches!(byte, b'!' | b'$'..=b',' | b':' | b';' | b'=' | b'?' | b'@')
+    };
+    let fits = target.len() <= most && target.starts_with('/') && target.bytes().all(plain);
+    fits.then_some(())
+}
+
+/// Does this route answer plain requests from the store without knowing more of them?
+fn takes(route: &Route, read: &Read<'_>) -> Option<()> {
+    let obeys = route.request_directives == RequestDirectives::Honour;
+    let takes = route.cache
+        && route.consistency != Consistency::Strict
+        && !route.no_vary_search
+        && !route.show_key
+        && !(obeys && read.directives);
+    takes.then_some(())
+}
+
+/// The fields of these names, as the layers would see them; `None` if they would not see one of
+/// them as it was sent.
+fn selected<'n>(
+    fields: &[Field<'_>],
+    names: impl Iterator<Item = &'n HeaderName>,
+) -> Option<HeaderMap> {
+    let mut selected = HeaderMap::new();
+    for name in names {
+        let text = name.as_str();
+        if weight(text) != Weight::None || is_guarded(text) || text == "connection" {
+            return None;
+        }
+        append(&mut selected, fields, name);
+    }
+    Some(selected)
+}
+
+fn named(fields: &[Field<'_>], names: &[HeaderName]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    names.iter().for_each(|name| append(&mut headers, fields, name));
+    headers
+}
+
+fn append(headers: &mut HeaderMap, fields: &[Field<'_>], name: &HeaderName) {
+    for field in fields.iter().filter(|f| f.name.eq_ignore_ascii_case(name.as_str())) {
+        // The parser lets through what is a value to hyper, and that is a value here.
+        if let Ok(value) = HeaderValue::from_bytes(field.value) {
+            headers.append(name, value);
+        }
+    }
+}
+
+fn conditions(read: &Read<'_>, fields: &[Field<'_>]) -> HeaderMap {
+    match read.conditional {
+        true => named(fields, &[IF_NONE_MATCH, IF_MODIFIED_SINCE]),
+        false => HeaderMap::new(),
+    }
+}
+
+/// What the client is told.
+struct Told {
+    status: StatusCode,
+    content: Bytes,
+    /// Where the value of Cache-Status stands in the head.
+    cache_status: std::ops::Range<usize>,
+}
+
+/// Writes the head, and says what follows it.
+fn write(entry: &Entry, conditions: &HeaderMap, now: Timestamp, out: &mut Vec<u8>) -> Option<Told> {
+    let stored = &entry.response;
+    let evaluated = conditional::evaluate(&Method::GET, conditions, stored.status, &stored.headers);
+    let (status, content) = match evaluated {
+        Precondition::NotModified => (StatusCode::NOT_MODIFIED, Bytes::new()),
+        Precondition::Modified | Precondition::None if has_content(stored.status) => {
+            (stored.status, stored.body.clone())
+        }
+        Precondition::Modified | Precondition::None => return None,
+    };
+    status_line(status, out)?;
+    fields(&stored.headers, status, stored.body.len(), out)?;
+    field(out, b"age", itoa::Buffer::new().format(stored.times.age(now).as_secs()).as_bytes());
+    out.extend_from_slice(b"cache-status: ");
+    let from = out.len();
+    out.extend_from_slice(b"larder; hit; ttl=");
+    let left = stored.times.fresh_until.since(now).as_secs();
+    out.extend_from_slice(itoa::Buffer::new().format(left).as_bytes());
+    let cache_status = from..out.len();
+    out.extend_from_slice(b"\r\nvia: 1.1 larder\r\n\r\n");
+    Some(Told { status, content, cache_status })
+}
+
+/// May a response with this status have content, so that it is framed by its length?
+fn has_content(status: StatusCode) -> bool {
+    !matches!(status.as_u16(), ..200 | 204 | 205 | 304 | 600..)
+}
+
+fn status_line(status: StatusCode, out: &mut Vec<u8>) -> Option<()> {
+    if status == StatusCode::OK {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        return Some(());
+    }
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason()?.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    Some(())
+}
+
+/// The stored fields, but for the age that they came with; and the length, if they do not say it.
+fn fields(headers: &HeaderMap, status: StatusCode, length: usize, out: &mut Vec<u8>) -> Option<()> {
+    let confirmed = status == StatusCode::NOT_MODIFIED;
+    let tagged = confirmed && headers.contains_key(http::header::ETAG);
+    let (mut dated, mut sized) = (false, confirmed);
+    for (name, value) in headers {
+        if *name == AGE || (confirmed && !conditional::stays_in_not_modified(name, tagged)) {
+            continue;
+        }
+        if *name == TRANSFER_ENCODING {
+            return None;
+        }
+        if *name == CONTENT_LENGTH {
+            if value.as_bytes() != itoa::Buffer::new().format(length).as_bytes() {
+                return None;
+            }
+            sized = true;
+        }
+        dated |= *name == DATE;
+        field(out, name.as_str().as_bytes(), value.as_bytes());
+    }
+    if !sized {
+        field(out, b"content-length", itoa::Buffer::new().format(length).as_bytes());
+    }
+    // hyper would make a date of its own.
+    dated.then_some(())
+}
+
+fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests;
