@@ -36,6 +36,7 @@ use crate::fast::{FastPath, Field, Head};
 use crate::key::{Key, Place, Target};
 use crate::ledger::Standing;
 use crate::semantics::conditional::{self, Precondition};
+use crate::semantics::lines::{self, Lines};
 use crate::semantics::time::Timestamp;
 use crate::semantics::vary;
 use crate::store::{Entry, Record};
@@ -98,8 +99,8 @@ impl FastPath for FastHits {
         let key = key(means, &found, &target, head.fields)?;
         let now = means.now();
         let entry = find(means, &key, head.fields)?;
-        let good = entry.response.times.is_fresh(now)
-            && lookup::judged(means, &entry, now) == Standing::Good;
+        let good =
+            entry.times().is_fresh(now) && lookup::judged(means, &entry, now) == Standing::Good;
         if !good {
             return None;
         }
@@ -150,7 +151,7 @@ fn note(
     let (outcome, bytes) = (Outcome::Hit, told.content.len() as u64);
     let duration = began.elapsed();
     watch.metrics.request(route.index, outcome, Source::Cache, bytes, duration);
-    watch.metrics.saved(route.index, entry.fill_time);
+    watch.metrics.saved(route.index, entry.fill_time());
     let Some(log) = &watch.log else { return };
     let mut ids = head.fields.iter().filter(|f| f.name.eq_ignore_ascii_case("x-request-id"));
     log.record(AccessLine {
@@ -344,22 +345,28 @@ struct Told {
 
 /// Writes the head, and says what follows it.
 fn write(entry: &Entry, conditions: &HeaderMap, now: Timestamp, out: &mut Vec<u8>) -> Option<Told> {
-    let stored = &entry.response;
-    let evaluated = conditional::evaluate(&Method::GET, conditions, stored.status, &stored.headers);
+    let (stored, times) = (entry.status(), entry.times());
+    let evaluated = match conditions.is_empty() {
+        true => Precondition::None,
+        false => {
+            let validators = entry.headers_named(&conditional::VALIDATORS);
+            conditional::evaluate(&Method::GET, conditions, stored, &validators)
+        }
+    };
     let (status, content) = match evaluated {
         Precondition::NotModified => (StatusCode::NOT_MODIFIED, Bytes::new()),
-        Precondition::Modified | Precondition::None if has_content(stored.status) => {
-            (stored.status, stored.body.clone())
+        Precondition::Modified | Precondition::None if has_content(stored) => {
+            (stored, entry.body())
         }
         Precondition::Modified | Precondition::None => return None,
     };
     status_line(status, out)?;
-    fields(&stored.headers, status, stored.body.len(), out)?;
-    field(out, b"age", itoa::Buffer::new().format(stored.times.age(now).as_secs()).as_bytes());
+    fields(entry.lines(), status, entry.content().len(), out)?;
+    field(out, b"age", itoa::Buffer::new().format(times.age(now).as_secs()).as_bytes());
     out.extend_from_slice(b"cache-status: ");
     let from = out.len();
     out.extend_from_slice(b"larder; hit; ttl=");
-    let left = stored.times.fresh_until.since(now).as_secs();
+    let left = times.fresh_until.since(now).as_secs();
     out.extend_from_slice(itoa::Buffer::new().format(left).as_bytes());
     let cache_status = from..out.len();
     out.extend_from_slice(b"\r\nvia: 1.1 larder\r\n\r\n");
@@ -385,25 +392,26 @@ fn status_line(status: StatusCode, out: &mut Vec<u8>) -> Option<()> {
 }
 
 /// The stored fields, but for the age that they came with; and the length, if they do not say it.
-fn fields(headers: &HeaderMap, status: StatusCode, length: usize, out: &mut Vec<u8>) -> Option<()> {
+fn fields(lines: Lines<'_>, status: StatusCode, length: usize, out: &mut Vec<u8>) -> Option<()> {
     let confirmed = status == StatusCode::NOT_MODIFIED;
-    let tagged = confirmed && headers.contains_key(http::header::ETAG);
+    let tagged = confirmed && lines.contains_key(&http::header::ETAG);
     let (mut dated, mut sized) = (false, confirmed);
-    for (name, value) in headers {
-        if *name == AGE || (confirmed && !conditional::stays_in_not_modified(name, tagged)) {
+    for (name, value) in lines.iter() {
+        let known = |other: HeaderName| name == other.as_str().as_bytes();
+        if known(AGE) || (confirmed && !stays_in_not_modified(name, tagged)) {
             continue;
         }
-        if *name == TRANSFER_ENCODING {
+        if known(TRANSFER_ENCODING) {
             return None;
         }
-        if *name == CONTENT_LENGTH {
-            if value.as_bytes() != itoa::Buffer::new().format(length).as_bytes() {
+        if known(CONTENT_LENGTH) {
+            if value != itoa::Buffer::new().format(length).as_bytes() {
                 return None;
             }
             sized = true;
         }
-        dated |= *name == DATE;
-        field(out, name.as_str().as_bytes(), value.as_bytes());
+        dated |= known(DATE);
+        field(out, name, value);
     }
     if !sized {
         field(out, b"content-length", itoa::Buffer::new().format(length).as_bytes());
@@ -412,11 +420,13 @@ fn fields(headers: &HeaderMap, status: StatusCode, length: usize, out: &mut Vec<
     dated.then_some(())
 }
 
+fn stays_in_not_modified(name: &[u8], tagged: bool) -> bool {
+    let name = HeaderName::from_bytes(name);
+    name.is_ok_and(|name| conditional::stays_in_not_modified(&name, tagged))
+}
+
 fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
+    lines::push(name, value, out);
 }
 
 #[cfg(test)]

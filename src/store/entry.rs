@@ -2,7 +2,8 @@
 //! allocations as it can be.
 //!
 //! ```text
-//! block  ::= status (2)  fill time µs  length of the key, of the names, of the lines
+//! block  ::= status (2)  fill time µs  received ms  age then ms
+//!            length of the key, of the names, of the lines
 //!            key  names  lines  CR LF  [content]
 //! names  ::= nothing, if the key says where the entry is and it has no tags and groups
 //!          | 0 or 1 namespace url   count tag*   count group*
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::Judged;
 use crate::key::Located;
@@ -40,7 +41,7 @@ const NUMBERS: usize = 2;
 #[derive(Clone, Debug)]
 pub struct Entry {
     data: Data,
-    times: Packed,
+    ends: Ends,
     /// Position that had been applied here when the origin was asked for it.
     pub as_of: Position,
     /// When this process last had the origin's word for it: filled, or validated by a 304.
@@ -79,11 +80,9 @@ enum Data {
     Apart(Arc<(Bytes, Bytes)>),
 }
 
-/// [`Times`] in 48 bytes, the age in milliseconds like everything else.
+/// [`Times`], but for those of its receipt, which are in the block.
 #[derive(Clone, Copy, Debug)]
-struct Packed {
-    response_time: Timestamp,
-    initial_age: u64,
+struct Ends {
     fresh_until: Timestamp,
     stale_until: Timestamp,
     error_until: Timestamp,
@@ -106,6 +105,8 @@ pub(super) struct Parts<'a> {
 struct Block<'a> {
     status: StatusCode,
     fill_time: Duration,
+    response_time: Timestamp,
+    initial_age: Duration,
     key: &'a [u8],
     names: &'a [u8],
     lines: &'a [u8],
@@ -157,13 +158,15 @@ impl Entry {
     }
 
     /// When it was received and until when it may be used.
-    pub const fn times(&self) -> Times {
-        self.times.unpacked()
+    pub fn times(&self) -> Times {
+        let Block { response_time, initial_age, .. } = self.block();
+        let Ends { fresh_until, stale_until, error_until, keep_until } = self.ends;
+        Times { response_time, initial_age, fresh_until, stale_until, error_until, keep_until }
     }
 
     /// Until here the store keeps it.
     pub const fn keep_until(&self) -> Timestamp {
-        self.times.keep_until
+        self.ends.keep_until
     }
 
     /// How long the origin took to answer, for "origin time saved".
@@ -181,6 +184,11 @@ impl Entry {
     /// The fields as a map.
     pub fn headers(&self) -> HeaderMap {
         self.lines().to_map(self.head())
+    }
+
+    /// The fields of these names.
+    pub fn headers_named(&self, names: &[HeaderName]) -> HeaderMap {
+        self.lines().to_map_of(names, self.head())
     }
 
     /// Head, body, times.
@@ -237,7 +245,9 @@ impl Entry {
 
     /// The same, for other times.
     pub fn with_times(&self, times: Times) -> Self {
-        Self { times: Packed::of(&times), ..self.clone() }
+        let mut other = Self::of(&self.parts(), self.body(), &times);
+        (other.as_of, other.vouched) = (self.as_of, self.vouched);
+        other
     }
 
     /// The same with another content and other tags.
@@ -245,15 +255,10 @@ impl Entry {
         let block = self.block();
         let Names { namespace, url, groups, .. } = self.names();
         let names = written_names(block.key, &namespace, &url, tags, &groups);
-        let push_lines = |out: &mut Vec<u8>| out.extend_from_slice(block.lines);
-        let head = Head {
-            status: block.status,
-            fill_time: block.fill_time,
-            key: block.key,
-            names: &names,
-            lines: block.lines.len(),
-        };
-        Self { data: Data::of(&head, push_lines, content), ..self.clone() }
+        let parts = Parts { names: &names, ..self.parts() };
+        let mut other = Self::of(&parts, content, &self.times());
+        (other.as_of, other.vouched) = (self.as_of, self.vouched);
+        other
     }
 
     /// Bytes of memory that it holds in its blocks, as they were asked for.
@@ -267,11 +272,12 @@ impl Entry {
     /// From what was written elsewhere; of no time and no position yet.
     pub(super) fn of(parts: &Parts<'_>, content: Bytes, times: &Times) -> Self {
         let Parts { status, fill_time, key, names, lines } = *parts;
-        let head = Head { status, fill_time, key, names, lines: lines.as_bytes().len() };
+        let lines_length = lines.as_bytes().len();
+        let head = Head { status, fill_time, times, key, names, lines: lines_length };
         let push_lines = |out: &mut Vec<u8>| out.extend_from_slice(lines.as_bytes());
         Self {
             data: Data::of(&head, push_lines, content),
-            times: Packed::of(times),
+            ends: Ends::of(times),
             as_of: Position::ZERO,
             vouched: Timestamp::ZERO,
             judged: Judged::default(),
@@ -331,6 +337,7 @@ impl From<Draft> for Entry {
         let head = Head {
             status: response.status,
             fill_time,
+            times: &response.times,
             key: &key,
             names: &names,
             lines: lines::length(&response.headers),
@@ -338,7 +345,7 @@ impl From<Draft> for Entry {
         let push_lines = |out: &mut Vec<u8>| lines::write(&response.headers, out);
         Self {
             data: Data::of(&head, push_lines, response.body),
-            times: Packed::of(&response.times),
+            ends: Ends::of(&response.times),
             as_of,
             vouched,
             judged: Judged::default(),
@@ -350,6 +357,7 @@ impl From<Draft> for Entry {
 struct Head<'a> {
     status: StatusCode,
     fill_time: Duration,
+    times: &'a Times,
     key: &'a [u8],
     names: &'a [u8],
     /// Their length.
@@ -359,17 +367,21 @@ struct Head<'a> {
 impl Data {
     fn of(head: &Head<'_>, push_lines: impl FnOnce(&mut Vec<u8>), content: Bytes) -> Self {
         let inside = if content.len() <= TOGETHER { &content[..] } else { &[] };
-        let micros = u64::try_from(head.fill_time.as_micros()).unwrap_or(u64::MAX);
-        let lengths = [head.key.len(), head.names.len(), head.lines];
-        let numbers =
-            leb_length(micros) + lengths.map(|n| leb_length(n as u64)).iter().sum::<usize>();
-        let length = NUMBERS + numbers + lengths.iter().sum::<usize>() + END.len() + inside.len();
+        let bounded = |number: u128| u64::try_from(number).unwrap_or(u64::MAX);
+        let numbers = [
+            bounded(head.fill_time.as_micros()),
+            head.times.response_time.as_millis(),
+            // Rounded up: a response may get older by it, never younger.
+            bounded(head.times.initial_age.as_nanos().div_ceil(1_000_000)),
+            head.key.len() as u64,
+            head.names.len() as u64,
+            head.lines as u64,
+        ];
+        let texts = head.key.len() + head.names.len() + head.lines + END.len() + inside.len();
+        let length = NUMBERS + numbers.map(leb_length).iter().sum::<usize>() + texts;
         let mut block = Vec::with_capacity(length);
         block.put_u16(head.status.as_u16());
-        put_leb(micros, &mut block);
-        for length in lengths {
-            put_leb(length as u64, &mut block);
-        }
+        numbers.iter().for_each(|number| put_leb(*number, &mut block));
         block.extend_from_slice(head.key);
         block.extend_from_slice(head.names);
         push_lines(&mut block);
@@ -387,6 +399,8 @@ impl<'a> Block<'a> {
     const EMPTY: Self = Self {
         status: StatusCode::OK,
         fill_time: Duration::ZERO,
+        response_time: Timestamp::ZERO,
+        initial_age: Duration::ZERO,
         key: &[],
         names: &[],
         lines: &[],
@@ -397,11 +411,13 @@ impl<'a> Block<'a> {
         let (status, mut rest) = bytes.split_first_chunk::<NUMBERS>()?;
         let status = StatusCode::from_u16(u16::from_be_bytes(*status)).ok()?;
         let fill_time = Duration::from_micros(take_leb(&mut rest)?);
+        let response_time = Timestamp::from_millis(take_leb(&mut rest)?);
+        let initial_age = Duration::from_millis(take_leb(&mut rest)?);
         let lengths = [take_length(&mut rest)?, take_length(&mut rest)?, take_length(&mut rest)?];
         let (key, rest) = rest.split_at_checked(lengths[0])?;
         let (names, rest) = rest.split_at_checked(lengths[1])?;
         let (lines, rest) = rest.split_at_checked(lengths[2])?;
-        Some(Self { status, fill_time, key, names, lines, rest })
+        Some(Self { status, fill_time, response_time, initial_age, key, names, lines, rest })
     }
 }
 
@@ -455,29 +471,10 @@ fn written_names(
     out
 }
 
-impl Packed {
-    fn of(times: &Times) -> Self {
-        // Rounded up: a response may get older by it, never younger.
-        let millis = times.initial_age.as_nanos().div_ceil(1_000_000);
-        Self {
-            response_time: times.response_time,
-            initial_age: u64::try_from(millis).unwrap_or(u64::MAX),
-            fresh_until: times.fresh_until,
-            stale_until: times.stale_until,
-            error_until: times.error_until,
-            keep_until: times.keep_until,
-        }
-    }
-
-    const fn unpacked(self) -> Times {
-        Times {
-            response_time: self.response_time,
-            initial_age: Duration::from_millis(self.initial_age),
-            fresh_until: self.fresh_until,
-            stale_until: self.stale_until,
-            error_until: self.error_until,
-            keep_until: self.keep_until,
-        }
+impl Ends {
+    const fn of(times: &Times) -> Self {
+        let Times { fresh_until, stale_until, error_until, keep_until, .. } = *times;
+        Self { fresh_until, stale_until, error_until, keep_until }
     }
 }
 

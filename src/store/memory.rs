@@ -23,7 +23,7 @@ use crate::semantics::time::Timestamp;
 
 /// What a record costs besides its own blocks: the struct, its place here, and what the first look
 /// at its content takes.
-const RECORD_OVERHEAD: u64 = 224;
+const RECORD_OVERHEAD: u64 = 208;
 /// Entries that fit into a shard at the least.
 const PER_SHARD: u64 = 4;
 /// More shards than this gain nothing.
@@ -310,7 +310,7 @@ impl Held {
 }
 
 fn entry_weight(entry: &Entry) -> u64 {
-    entry.allocated().map(|bytes| class(bytes as u64)).iter().sum()
+    entry.allocated().iter().filter(|bytes| **bytes > 0).map(|bytes| class(*bytes as u64)).sum()
 }
 
 /// What mimalloc takes for so many bytes. It has four sizes from each power of two to the next, and
