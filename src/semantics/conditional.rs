@@ -38,6 +38,9 @@ pub enum Precondition {
     Modified,
 }
 
+/// All that [`evaluate`] looks at in a response.
+pub const VALIDATORS: [HeaderName; 3] = [ETAG, LAST_MODIFIED, DATE];
+
 /// Evaluates a request's conditions against the response that would answer it.
 pub fn evaluate(
     method: &Method,

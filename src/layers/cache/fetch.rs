@@ -140,7 +140,13 @@ struct Waiting<'a> {
 impl Waiting<'_> {
     async fn lead<S: Origin>(self, inner: &S, looked: Looked, lead: Option<Lead>) -> Step {
         let (reply, filled) = oneshot::channel();
-        tokio::spawn(self.fill(inner, looked, lead, reply).run());
+        let mut fill = self.fill(inner, looked, lead, reply);
+        // What is in the store needs no task of its own. If this client leaves meanwhile, those who
+        // wait with it look for themselves.
+        match fill.look().await {
+            Some(found) => fill.settle(found),
+            None => drop(tokio::spawn(fill.run())),
+        }
         self.filled(filled).await
     }
 

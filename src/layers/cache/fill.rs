@@ -138,7 +138,7 @@ impl<S: Origin> Fill<S> {
 
     /// Before the origin is troubled: is it in the store that processes share? Asked once for all
     /// who wait.
-    async fn look(&mut self) -> Option<Settlement> {
+    pub async fn look(&mut self) -> Option<Settlement> {
         if !self.means.store.is_shared() || self.shared != lookup::Shared::Unasked {
             return None;
         }
@@ -445,7 +445,8 @@ impl<S: Origin> Fill<S> {
         self.means.failures.note(self.key.digest, now, self.means.retry_after);
     }
 
-    fn settle(&mut self, settlement: Settlement) {
+    /// Tells the asker, and those who wait with it.
+    pub fn settle(&mut self, settlement: Settlement) {
         if let Some(lead) = &self.lead {
             lead.settle(settlement.clone());
         }
