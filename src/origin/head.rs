@@ -19,6 +19,10 @@ pub(super) const MAX_HEAD: usize = 256 * 1024;
 /// Most field lines of a response, and of its trailers.
 pub(super) const MAX_FIELDS: usize = 256;
 
+/// So many fields are added on the way to the client (Via, Cache-Status, Age …): room for them is
+/// made at once.
+const ADDED: usize = 4;
+
 const TOO_LARGE: OriginFault = OriginFault::Malformed("its head is too large");
 const NOT_HTTP: OriginFault = OriginFault::Malformed("it is not HTTP/1");
 
@@ -104,7 +108,7 @@ type Line = (Range<usize>, Range<usize>);
 
 /// The fields whose names and values stand in `head` at `lines`.
 fn fields(head: &Bytes, lines: Vec<Line>) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::with_capacity(lines.len());
+    let mut headers = HeaderMap::with_capacity(lines.len() + ADDED);
     for (name, value) in lines {
         let name = HeaderName::from_bytes(head.get(name)?).ok()?;
         headers.append(name, HeaderValue::from_maybe_shared(head.slice(value)).ok()?);

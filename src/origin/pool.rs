@@ -233,3 +233,95 @@ impl Connection {
         Poll::Ready(Ok(count))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A seat with a connection, and the other end of that.
+    async fn seated(pool: &Arc<Pool>, listener: &TcpListener) -> (Seat, TcpStream) {
+        let (mut seat, _) = pool.seat(false, SECOND).await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        seat.begin(stream, Alarm::new(Instant::now() + SECOND));
+        (seat, listener.accept().await.unwrap().0)
+    }
+
+    async fn resumed(pool: &Arc<Pool>) -> (Seat, bool) {
+        let (mut seat, _) = pool.seat(false, SECOND).await.unwrap();
+        let resumed = seat.resume(Instant::now());
+        (seat, resumed)
+    }
+
+    /// True once the other end has closed.
+    async fn is_left(mut other: TcpStream) -> bool {
+        tokio::time::timeout(10 * SECOND, other.read(&mut [0])).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn the_connection_that_was_left_last_is_taken_first() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let pool = Arc::new(Pool::new(2, 60 * SECOND));
+        let (first, _a) = seated(&pool, &listener).await;
+        let (second, _b) = seated(&pool, &listener).await;
+        assert!(!pool.has_room());
+        let last = second.connection.as_ref().unwrap().stream.local_addr().unwrap();
+        first.leave(Vec::new());
+        second.leave(Vec::new());
+        let (seat, resumed) = resumed(&pool).await;
+        assert!(resumed);
+        assert_eq!(seat.connection.as_ref().unwrap().stream.local_addr().unwrap(), last);
+    }
+
+    #[tokio::test]
+    async fn one_that_was_closed_or_that_speaks_unasked_is_not_taken_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for speaks in [false, true] {
+            let pool = Arc::new(Pool::new(1, 60 * SECOND));
+            let (seat, mut other) = seated(&pool, &listener).await;
+            seat.connection.as_ref().unwrap().stream.writable().await.unwrap();
+            seat.leave(Vec::new());
+            if speaks {
+                other.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+            } else {
+                other.shutdown().await.unwrap();
+            }
+            // Nobody takes it: that it is swept shows that the news has come, and what it did.
+            assert!(is_left(other).await);
+            assert!(!resumed(&pool).await.1, "speaks: {speaks}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_nobody_takes_is_closed_after_a_while() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let pool = Arc::new(Pool::new(1, Duration::from_millis(100)));
+        let (seat, other) = seated(&pool, &listener).await;
+        seat.leave(Vec::new());
+        assert!(is_left(other).await);
+        assert!(!resumed(&pool).await.1);
+    }
+
+    #[tokio::test]
+    async fn a_seat_that_is_given_up_closes_its_connection_and_is_free() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let pool = Arc::new(Pool::new(1, 60 * SECOND));
+        let (seat, other) = seated(&pool, &listener).await;
+        assert!(!pool.has_room());
+        drop(seat);
+        assert!(pool.has_room() && is_left(other).await);
+    }
+
+    #[tokio::test]
+    async fn uploads_leave_half_of_the_seats_to_others() {
+        let pool = Arc::new(Pool::new(2, SECOND));
+        let upload = pool.seat(true, SECOND).await.unwrap();
+        assert!(pool.seat(true, Duration::from_millis(10)).await.is_none());
+        assert!(pool.seat(false, SECOND).await.is_some());
+        drop(upload);
+        assert!(pool.seat(true, SECOND).await.is_some());
+    }
+}

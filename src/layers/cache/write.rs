@@ -225,3 +225,37 @@ impl Write {
         attach(response, handled)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_goes_on_and_is_waited_for_by_the_drain() {
+        let tasks = TaskTracker::new();
+        let (go, gone) = oneshot::channel::<()>();
+        let (done, mut ended) = oneshot::channel();
+        let mut lasting = Box::pin(Lasting::new(tasks.clone(), async move {
+            let _ = gone.await;
+            let _ = done.send(());
+        }));
+        assert!(
+            std::future::poll_fn(|cx| Poll::Ready(lasting.as_mut().poll(cx))).await.is_pending()
+        );
+        tasks.close();
+        assert_eq!(tasks.len(), 1, "it counts from the beginning");
+        drop(lasting);
+        assert!(ended.try_recv().is_err());
+        go.send(()).unwrap();
+        tasks.wait().await;
+        assert!(ended.try_recv().is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_is_waited_for_needs_no_task() {
+        let tasks = TaskTracker::new();
+        assert_eq!(Lasting::new(tasks.clone(), async { 7 }).await, 7);
+        assert!(tasks.is_empty());
+    }
+}
