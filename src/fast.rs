@@ -1,5 +1,5 @@
 //! The fast path, as its two ends see it: the server reads the head of a request and asks whether
-//! it can be answered at once; who answers writes the response's head, as it goes to the socket.
+//! it can be answered at once; who answers writes the response as it goes to the socket.
 //!
 //! Only what needs no waiting and no request of its own is answered so: in practice, fresh entries
 //! in memory. Everything else takes the way through the layers, which gives the same answers.
@@ -28,9 +28,9 @@ pub struct Head<'a> {
 /// Answers at once what can be answered at once. One per connection: what is remembered of one
 /// request may serve the next.
 pub trait FastPath: Clone + Send + Unpin + 'static {
-    /// Writes the head of the response into `out`, which is empty, up to and with the blank line,
-    /// and returns its content. `None`: the request has to take the long way, and `out` is worth
-    /// nothing.
+    /// Writes the beginning of the response into `out`, which is empty, and returns the rest of it,
+    /// both as they go to the socket. `None`: the request has to take the long way, and `out` is
+    /// worth nothing.
     fn answer(&mut self, head: &Head<'_>, out: &mut Vec<u8>) -> Option<Bytes>;
 }
 

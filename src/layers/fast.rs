@@ -16,12 +16,11 @@
 //! That both ways say the same is held by a test that takes them both (`tests/proxy/fast.rs`).
 
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{
-    AGE, CONTENT_LENGTH, COOKIE, DATE, IF_MODIFIED_SINCE, IF_NONE_MATCH, TRANSFER_ENCODING,
-};
+use http::header::{COOKIE, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
@@ -106,7 +105,7 @@ impl FastPath for FastHits {
         }
         let told = write(&entry, &conditions(&read, head.fields), now, out)?;
         note(watch, (head, &read), (&found.route, &entry), (&told, out), began);
-        Some(told.content)
+        Some(told.rest)
     }
 }
 
@@ -148,7 +147,7 @@ fn note(
     (told, out): (&Told, &[u8]),
     began: Instant,
 ) {
-    let (outcome, bytes) = (Outcome::Hit, told.content.len() as u64);
+    let (outcome, bytes) = (Outcome::Hit, told.length as u64);
     let duration = began.elapsed();
     watch.metrics.request(route.index, outcome, Source::Cache, bytes, duration);
     watch.metrics.saved(route.index, entry.fill_time());
@@ -338,39 +337,57 @@ fn conditions(read: &Read<'_>, fields: &[Field<'_>]) -> HeaderMap {
 /// What the client is told.
 struct Told {
     status: StatusCode,
-    content: Bytes,
+    /// What follows what is written.
+    rest: Bytes,
+    /// Bytes of content.
+    length: usize,
     /// Where the value of Cache-Status stands in the head.
-    cache_status: std::ops::Range<usize>,
+    cache_status: Range<usize>,
 }
 
-/// Writes the head, and says what follows it.
+/// Writes the beginning of the message, and says what follows.
 fn write(entry: &Entry, conditions: &HeaderMap, now: Timestamp, out: &mut Vec<u8>) -> Option<Told> {
-    let (stored, times) = (entry.status(), entry.times());
-    let evaluated = match conditions.is_empty() {
-        true => Precondition::None,
-        false => {
-            let validators = entry.headers_named(&conditional::VALIDATORS);
-            conditional::evaluate(&Method::GET, conditions, stored, &validators)
-        }
-    };
-    let (status, content) = match evaluated {
-        Precondition::NotModified => (StatusCode::NOT_MODIFIED, Bytes::new()),
-        Precondition::Modified | Precondition::None if has_content(stored) => {
-            (stored, entry.body())
-        }
-        Precondition::Modified | Precondition::None => return None,
-    };
+    let status = entry.status();
+    if !conditions.is_empty() && is_confirmed(entry, conditions) {
+        let status = StatusCode::NOT_MODIFIED;
+        status_line(status, out)?;
+        confirmed(entry.lines(), out)?;
+        let cache_status = own_fields(entry, now, out);
+        out.extend_from_slice(b"\r\n");
+        return Some(Told { status, rest: Bytes::new(), length: 0, cache_status });
+    }
+    if !has_content(status) {
+        return None;
+    }
+    let length = entry.content().len();
     status_line(status, out)?;
-    fields(entry.lines(), status, entry.content().len(), out)?;
-    field(out, b"age", itoa::Buffer::new().format(times.age(now).as_secs()).as_bytes());
-    out.extend_from_slice(b"cache-status: ");
-    let from = out.len();
-    out.extend_from_slice(b"larder; hit; ttl=");
-    let left = times.fresh_until.since(now).as_secs();
-    out.extend_from_slice(itoa::Buffer::new().format(left).as_bytes());
-    let cache_status = from..out.len();
-    out.extend_from_slice(b"\r\nvia: 1.1 larder\r\n\r\n");
-    Some(Told { status, content, cache_status })
+    if let Some((head, content)) = entry.tail() {
+        let cache_status = own_fields(entry, now, out);
+        let rest = match content {
+            None => head,
+            Some(content) => {
+                out.extend_from_slice(&head);
+                content
+            }
+        };
+        return Some(Told { status, rest, length, cache_status });
+    }
+    fields(entry.lines(), length, out)?;
+    let cache_status = own_fields(entry, now, out);
+    out.extend_from_slice(b"\r\n");
+    Some(Told { status, rest: entry.body(), length, cache_status })
+}
+
+/// Has the client what the entry is?
+fn is_confirmed(entry: &Entry, conditions: &HeaderMap) -> bool {
+    let mut headers = HeaderMap::new();
+    for name in [ETAG, LAST_MODIFIED, DATE] {
+        for value in entry.lines().get_all(&name) {
+            headers.extend(HeaderValue::from_bytes(value).ok().map(|value| (name.clone(), value)));
+        }
+    }
+    let outcome = conditional::evaluate(&Method::GET, conditions, entry.status(), &headers);
+    outcome == Precondition::NotModified
 }
 
 /// May a response with this status have content, so that it is framed by its length?
@@ -391,42 +408,56 @@ fn status_line(status: StatusCode, out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
+/// What is said anew with each response. Returns where the value of Cache-Status stands.
+fn own_fields(entry: &Entry, now: Timestamp, out: &mut Vec<u8>) -> Range<usize> {
+    let times = entry.times();
+    let (mut age, mut left) = (itoa::Buffer::new(), itoa::Buffer::new());
+    out.extend_from_slice(b"age: ");
+    out.extend_from_slice(age.format(times.age(now).as_secs()).as_bytes());
+    out.extend_from_slice(b"\r\ncache-status: ");
+    let from = out.len();
+    out.extend_from_slice(b"larder; hit; ttl=");
+    out.extend_from_slice(left.format(times.fresh_until.since(now).as_secs()).as_bytes());
+    let cache_status = from..out.len();
+    out.extend_from_slice(b"\r\nvia: 1.1 larder\r\n");
+    cache_status
+}
+
 /// The stored fields, but for the age that they came with; and the length, if they do not say it.
-fn fields(lines: Lines<'_>, status: StatusCode, length: usize, out: &mut Vec<u8>) -> Option<()> {
-    let confirmed = status == StatusCode::NOT_MODIFIED;
-    let tagged = confirmed && lines.contains_key(&http::header::ETAG);
-    let (mut dated, mut sized) = (false, confirmed);
-    for (name, value) in lines.iter() {
-        let known = |other: HeaderName| name == other.as_str().as_bytes();
-        if known(AGE) || (confirmed && !stays_in_not_modified(name, tagged)) {
-            continue;
+fn fields(stored: Lines<'_>, length: usize, out: &mut Vec<u8>) -> Option<()> {
+    let mut text = itoa::Buffer::new();
+    let length = text.format(length).as_bytes();
+    let (mut dated, mut sized) = (false, false);
+    for (name, value) in stored.iter() {
+        match name {
+            b"age" => continue,
+            b"transfer-encoding" => return None,
+            b"content-length" if value != length => return None,
+            b"content-length" => sized = true,
+            b"date" => dated = true,
+            _ => {}
         }
-        if known(TRANSFER_ENCODING) {
-            return None;
-        }
-        if known(CONTENT_LENGTH) {
-            if value != itoa::Buffer::new().format(length).as_bytes() {
-                return None;
-            }
-            sized = true;
-        }
-        dated |= known(DATE);
-        field(out, name, value);
+        lines::push(name, value, out);
     }
     if !sized {
-        field(out, b"content-length", itoa::Buffer::new().format(length).as_bytes());
+        lines::push(b"content-length", length, out);
     }
     // hyper would make a date of its own.
     dated.then_some(())
 }
 
-fn stays_in_not_modified(name: &[u8], tagged: bool) -> bool {
-    let name = HeaderName::from_bytes(name);
-    name.is_ok_and(|name| conditional::stays_in_not_modified(&name, tagged))
-}
-
-fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    lines::push(name, value, out);
+/// The stored fields that go into a 304.
+fn confirmed(stored: Lines<'_>, out: &mut Vec<u8>) -> Option<()> {
+    let tagged = stored.contains_key(&ETAG);
+    let mut dated = false;
+    for (name, value) in stored.iter() {
+        let name = std::str::from_utf8(name).ok()?;
+        if name != "age" && conditional::stays_in_not_modified(name, tagged) {
+            dated |= name == "date";
+            lines::push(name.as_bytes(), value, out);
+        }
+    }
+    dated.then_some(())
 }
 
 #[cfg(test)]

@@ -38,9 +38,6 @@ pub enum Precondition {
     Modified,
 }
 
-/// All that [`evaluate`] looks at in a response.
-pub const VALIDATORS: [HeaderName; 3] = [ETAG, LAST_MODIFIED, DATE];
-
 /// Evaluates a request's conditions against the response that would answer it.
 pub fn evaluate(
     method: &Method,
@@ -80,7 +77,7 @@ pub fn evaluate(
 /// Content-Security-Policy, Link, Age.
 pub fn not_modified_headers(response: &HeaderMap) -> HeaderMap {
     let tagged = response.contains_key(ETAG);
-    let kept = response.iter().filter(|(name, _)| stays_in_not_modified(name, tagged));
+    let kept = response.iter().filter(|(name, _)| stays_in_not_modified(name.as_str(), tagged));
     let mut headers = HeaderMap::with_capacity(response.keys_len());
     for (name, value) in kept {
         headers.append(name, value.clone());
@@ -89,11 +86,11 @@ pub fn not_modified_headers(response: &HeaderMap) -> HeaderMap {
 }
 
 /// Does a field of a response go into the 304 made from it? `tagged`: the response has an ETag.
-pub fn stays_in_not_modified(name: &HeaderName, tagged: bool) -> bool {
+pub fn stays_in_not_modified(name: &str, tagged: bool) -> bool {
     const DIGESTS: [&str; 4] = ["content-md5", "content-digest", "repr-digest", "digest"];
     // "Last-Modified might be useful if the response does not have an ETag field"
-    let dated = tagged && *name == LAST_MODIFIED;
-    !dated && !REPRESENTATION.contains(name) && !DIGESTS.contains(&name.as_str())
+    let dated = tagged && LAST_MODIFIED == name;
+    !dated && !REPRESENTATION.iter().any(|known| known == name) && !DIGESTS.contains(&name)
 }
 
 /// Describes or frames content, which a 304 does not have.

@@ -64,17 +64,20 @@ impl<'a> Lines<'a> {
         self.get(name).is_some()
     }
 
-    /// The lines of these names, as [`Self::to_map`] has them.
-    pub fn to_map_of(self, names: &[HeaderName], block: &Bytes) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for name in names {
-            for value in self.get_all(name) {
-                if let Ok(value) = HeaderValue::from_maybe_shared(block.slice_ref(value)) {
-                    let _ = headers.try_append(name.clone(), value);
-                }
+    /// Are they, behind what is said anew with each response (Age, Cache-Status, Via), all of the
+    /// head of a message with content of this length, so that nobody has to look at them?
+    pub fn are_a_head(self, length: usize) -> bool {
+        let (mut dated, mut sized) = (false, false);
+        for (name, value) in self.iter() {
+            match name {
+                b"age" | b"cache-status" | b"via" | b"transfer-encoding" => return false,
+                b"date" => dated = true,
+                b"content-length" if sized || !is_decimal(value, length) => return false,
+                b"content-length" => sized = true,
+                _ => {}
             }
         }
-        headers
+        dated && sized
     }
 
     /// The same as a map, whose values are slices of `block`, which holds these lines.
@@ -129,6 +132,13 @@ pub fn push(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+fn is_decimal(value: &[u8], number: usize) -> bool {
+    let canonical = !value.starts_with(b"0") || value == b"0";
+    canonical
+        && std::str::from_utf8(value)
+            .is_ok_and(|text| !text.starts_with('+') && text.parse() == Ok(number))
+}
+
 /// RFC 9110 §5.6.2, in lower case.
 fn is_of_name(byte: &u8) -> bool {
     matches!(byte,
@@ -147,6 +157,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_head_has_a_date_and_the_right_length_and_nothing_that_is_said_anew() {
+        for (lines, expected) in [
+            ("date: x\r\ncontent-length: 10\r\n", true),
+            ("link: a\r\ncontent-length: 10\r\ndate: x\r\nlink: b\r\n", true),
+            ("date: x\r\n", false),
+            ("content-length: 10\r\n", false),
+            ("date: x\r\ncontent-length: 11\r\n", false),
+            ("date: x\r\ncontent-length: 010\r\n", false),
+            ("date: x\r\ncontent-length: +10\r\n", false),
+            ("date: x\r\ncontent-length: 10\r\ncontent-length: 10\r\n", false),
+            ("date: x\r\ncontent-length: 10\r\nage: 1\r\n", false),
+            ("date: x\r\ncontent-length: 10\r\nvia: 1.1 a\r\n", false),
+            ("cache-status: a; hit\r\ndate: x\r\ncontent-length: 10\r\n", false),
+            ("date: x\r\ncontent-length: 10\r\ntransfer-encoding: chunked\r\n", false),
+        ] {
+            assert_eq!(Lines::written(lines.as_bytes()).are_a_head(10), expected, "{lines}");
+        }
+    }
 
     fn map(lines: &[(String, Vec<u8>)]) -> HeaderMap {
         let mut headers = HeaderMap::new();

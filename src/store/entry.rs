@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use super::Judged;
 use crate::key::Located;
@@ -34,6 +34,8 @@ use crate::semantics::time::Timestamp;
 const TOGETHER: usize = 16 * 1024;
 /// What ends a head.
 const END: &[u8] = b"\r\n";
+/// In the status: [`Lines::are_a_head`].
+const IS_A_HEAD: u16 = 0x8000;
 /// Where the numbers after the status begin.
 const NUMBERS: usize = 2;
 
@@ -104,6 +106,7 @@ pub(super) struct Parts<'a> {
 #[derive(Clone, Copy)]
 struct Block<'a> {
     status: StatusCode,
+    is_a_head: bool,
     fill_time: Duration,
     response_time: Timestamp,
     initial_age: Duration,
@@ -144,17 +147,17 @@ impl Entry {
         }
     }
 
-    /// [`Self::lines`], the empty line that ends the head, and the content, in one piece; `None` if
-    /// the content is too large to be kept in one.
-    pub fn tail(&self) -> Option<Bytes> {
-        match &self.data {
-            Data::Together(block) => {
-                let behind = self.block();
-                let from = block.len() - behind.lines.len() - behind.rest.len();
-                Some(block.slice(from..))
-            }
-            Data::Apart(_) => None,
-        }
+    /// What follows the fields of our own in a message that is made of it: its lines, the empty line
+    /// that ends the head, and the content if that is not too large to be kept with them, which it
+    /// is if the second part is there. `None` if the lines need a look ([`Lines::are_a_head`]).
+    pub fn tail(&self) -> Option<(Bytes, Option<Bytes>)> {
+        let (block, content) = match &self.data {
+            Data::Together(block) => (block, None),
+            Data::Apart(both) => (&both.0, Some(both.1.clone())),
+        };
+        let behind = self.block();
+        let from = block.len() - behind.lines.len() - behind.rest.len();
+        behind.is_a_head.then(|| (block.slice(from..), content))
     }
 
     /// When it was received and until when it may be used.
@@ -184,11 +187,6 @@ impl Entry {
     /// The fields as a map.
     pub fn headers(&self) -> HeaderMap {
         self.lines().to_map(self.head())
-    }
-
-    /// The fields of these names.
-    pub fn headers_named(&self, names: &[HeaderName]) -> HeaderMap {
-        self.lines().to_map_of(names, self.head())
     }
 
     /// Head, body, times.
@@ -384,7 +382,10 @@ impl Data {
         numbers.iter().for_each(|number| put_leb(*number, &mut block));
         block.extend_from_slice(head.key);
         block.extend_from_slice(head.names);
+        let before = block.len();
         push_lines(&mut block);
+        let is_a_head = Lines::written(&block[before..]).are_a_head(content.len());
+        block[0] |= (u16::from(is_a_head) * IS_A_HEAD).to_be_bytes()[0];
         block.extend_from_slice(END);
         block.extend_from_slice(inside);
         if content.len() <= TOGETHER {
@@ -398,6 +399,7 @@ impl Data {
 impl<'a> Block<'a> {
     const EMPTY: Self = Self {
         status: StatusCode::OK,
+        is_a_head: false,
         fill_time: Duration::ZERO,
         response_time: Timestamp::ZERO,
         initial_age: Duration::ZERO,
@@ -409,7 +411,9 @@ impl<'a> Block<'a> {
 
     fn read(bytes: &'a [u8]) -> Option<Self> {
         let (status, mut rest) = bytes.split_first_chunk::<NUMBERS>()?;
-        let status = StatusCode::from_u16(u16::from_be_bytes(*status)).ok()?;
+        let status = u16::from_be_bytes(*status);
+        let is_a_head = status & IS_A_HEAD != 0;
+        let status = StatusCode::from_u16(status & !IS_A_HEAD).ok()?;
         let fill_time = Duration::from_micros(take_leb(&mut rest)?);
         let response_time = Timestamp::from_millis(take_leb(&mut rest)?);
         let initial_age = Duration::from_millis(take_leb(&mut rest)?);
@@ -417,7 +421,17 @@ impl<'a> Block<'a> {
         let (key, rest) = rest.split_at_checked(lengths[0])?;
         let (names, rest) = rest.split_at_checked(lengths[1])?;
         let (lines, rest) = rest.split_at_checked(lengths[2])?;
-        Some(Self { status, fill_time, response_time, initial_age, key, names, lines, rest })
+        Some(Self {
+            status,
+            is_a_head,
+            fill_time,
+            response_time,
+            initial_age,
+            key,
+            names,
+            lines,
+            rest,
+        })
     }
 }
 

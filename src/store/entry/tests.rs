@@ -80,11 +80,17 @@ fn the_key_says_where_an_entry_is() {
 
 #[test]
 fn lines_end_and_content_are_one_piece() {
-    let entry = Entry::from(draft());
-    let expected = b"link: </a>\r\nlink: </b>\r\netag: \"1\"\r\nx-odd:  \xe9\t\r\n\r\nseven";
-    assert_eq!(entry.tail().unwrap(), &expected[..]);
-    assert_eq!(entry.lines().as_bytes(), &expected[..expected.len() - 7]);
+    let lines = b"link: </a>\r\nlink: </b>\r\netag: \"1\"\r\nx-odd:  \xe9\t\r\n";
+    let mut draft = draft();
+    let entry = Entry::from(draft.clone());
+    assert_eq!(entry.lines().as_bytes(), lines);
     assert_eq!((entry.content(), entry.body()), (&b"seven"[..], Bytes::from_static(b"seven")));
+    assert_eq!(entry.tail(), None, "neither date nor length");
+    draft.response.headers.append("date", HeaderValue::from_static("x"));
+    draft.response.headers.append("content-length", HeaderValue::from_static("5"));
+    let (tail, content) = Entry::from(draft).tail().unwrap();
+    let expected = [lines, &b"date: x\r\ncontent-length: 5\r\n\r\nseven"[..]].concat();
+    assert_eq!((tail, content), (expected.into(), None));
 }
 
 #[test]
@@ -92,9 +98,12 @@ fn a_large_content_is_not_copied() {
     for (length, together) in [(1, true), (TOGETHER, true), (TOGETHER + 1, false)] {
         let mut large = draft();
         large.response.body = vec![7; length].into();
+        large.response.headers.append("date", HeaderValue::from_static("x"));
+        large.response.headers.append("content-length", HeaderValue::from(length));
         let at = large.response.body.as_ptr();
         let entry = Entry::from(large.clone());
-        assert_eq!(entry.tail().is_some(), together);
+        let (_, content) = entry.tail().unwrap();
+        assert_eq!(content.is_none(), together);
         assert_eq!(entry.body().as_ptr() == at, !together);
         assert_same(&entry.draft(), &large);
     }
