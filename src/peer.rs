@@ -7,16 +7,20 @@
 //! | requests that ask for an upgrade | [`Tunnels`] | the server | forwarding |
 //! | requests of HTTP/1.1 | [`Interim`] | the server | the cache, the origin |
 //! | responses that end with their connection | [`CloseDelimited`] | the origin | the cache: never stored |
-//! | `101 Switching Protocols` | [`Held`] | the origin | forwarding |
+//! | `101 Switching Protocols` | [`Switched`], [`Held`] | the origin | forwarding |
 
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
+use std::io::Cursor;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,6 +45,26 @@ pub struct CloseDelimited;
 /// Something that is given back when the last clone is dropped, whatever it is.
 #[derive(Clone, Debug)]
 pub struct Held(pub Arc<dyn Any + Send + Sync>);
+
+/// A connection to a server that speaks another protocol from here on.
+#[derive(Clone, Debug)]
+pub struct Switched(Arc<Mutex<Option<(TcpStream, Bytes)>>>);
+
+impl Switched {
+    /// `stream`, of which `early` was read already.
+    pub fn new(stream: TcpStream, early: Bytes) -> Self {
+        Self(Arc::new(Mutex::new(Some((stream, early)))))
+    }
+
+    /// The connection from the first byte of the other protocol; `None` if it was taken before.
+    pub fn take(&self) -> Option<impl AsyncRead + AsyncWrite + Unpin + Send + use<>> {
+        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.map(|(stream, early)| {
+            let (read, write) = stream.into_split();
+            tokio::io::join(Cursor::new(early).chain(read), write)
+        })
+    }
+}
 
 /// Passes interim responses on to a client, for one exchange after another.
 pub trait Passes: Send + Sync {

@@ -55,6 +55,11 @@ impl Connection {
     /// Sends a request and takes the whole answer.
     pub async fn ask(&mut self, request: &[u8], bodiless: bool) -> Result<Answer> {
         self.send(request).await?;
+        self.answer(bodiless).await
+    }
+
+    /// Takes the whole answer to a request that was sent.
+    pub async fn answer(&mut self, bodiless: bool) -> Result<Answer> {
         let status = self.head(bodiless).await?;
         let mut bytes = 0;
         while let Some(piece) = self.piece().await? {

@@ -180,7 +180,7 @@ impl App {
         let fast = FastHits::new(&config.limits, watch.clone(), Arc::clone(&means));
         let fast = SwappedFast::new(fast);
         let path = stack(&config, watch.clone(), Arc::clone(&means), origin);
-        let current = Swapped(Arc::new(ArcSwap::from_pointee(path)));
+        let current = Swapped::new(path);
         let switchboard = Arc::new(Switchboard::new(
             source,
             config.clone(),
@@ -273,18 +273,30 @@ fn reloader<S: Stack>(
         watch.metrics.set_routes(&route_names(config));
         let hits = FastHits::new(&config.limits, watch.clone(), Arc::clone(&means));
         fast.current.store(Arc::new(hits));
-        current.0.store(Arc::new(build(config, watch, means, origin)));
+        current.current.store(Arc::new(build(config, watch, means, origin)));
         Ok(())
     })
 }
 
 /// A service that can be replaced while it serves.
 #[derive(Debug)]
-struct Swapped<S>(Arc<ArcSwap<S>>);
+struct Swapped<S> {
+    current: Arc<ArcSwap<S>>,
+    /// This connection's own, with what it remembers of its last request, and what it was cloned
+    /// from.
+    own: Option<(S, Arc<S>)>,
+}
+
+impl<S> Swapped<S> {
+    fn new(first: S) -> Self {
+        Self { current: Arc::new(ArcSwap::from_pointee(first)), own: None }
+    }
+}
 
 impl<S> Clone for Swapped<S> {
+    /// A clone starts without memories: it is made for another connection or another stream.
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self { current: Arc::clone(&self.current), own: None }
     }
 }
 
@@ -298,7 +310,13 @@ impl<S: Stack> Service<Request<Body>> for Swapped<S> {
     }
 
     fn call(&mut self, request: Request<Body>) -> S::Future {
-        S::clone(&self.0.load()).call(request)
+        let current = self.current.load();
+        let (own, from) =
+            self.own.get_or_insert_with(|| (S::clone(&current), Arc::clone(&current)));
+        if !Arc::ptr_eq(from, &current) {
+            (*own, *from) = (S::clone(&current), Arc::clone(&current));
+        }
+        own.call(request)
     }
 }
 

@@ -20,7 +20,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{COOKIE, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use http::header::{COOKIE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
@@ -36,9 +36,11 @@ use crate::key::{Key, Place, Target};
 use crate::ledger::Standing;
 use crate::semantics::conditional::{self, Precondition};
 use crate::semantics::lines::{self, Lines};
+use crate::semantics::stored::Times;
 use crate::semantics::time::Timestamp;
 use crate::semantics::vary;
-use crate::store::{Entry, Record};
+
+use crate::store::{Entry, Glance, Record};
 use crate::telemetry::access::AccessLine;
 use crate::telemetry::outcome::{Outcome, Source};
 
@@ -98,13 +100,14 @@ impl FastPath for FastHits {
         let key = key(means, &found, &target, head.fields)?;
         let now = means.now();
         let entry = find(means, &key, head.fields)?;
-        let good =
-            entry.times().is_fresh(now) && lookup::judged(means, &entry, now) == Standing::Good;
-        if !good {
+        let seen = entry.at_a_glance();
+        let fresh = seen.times.is_fresh(now);
+        if !fresh || lookup::judged(means, &entry, now) != Standing::Good {
             return None;
         }
-        let told = write(&entry, &conditions(&read, head.fields), now, out)?;
-        note(watch, (head, &read), (&found.route, &entry), (&told, out), began);
+        let confirmed = read.conditional && is_confirmed(&entry, head.fields);
+        let told = write(&seen, confirmed, now, out)?;
+        note(watch, (head, &read), (&found.route, &seen), (&told, out), began);
         Some(told.rest)
     }
 }
@@ -143,14 +146,14 @@ fn find(means: &Means, key: &Key, fields: &[Field<'_>]) -> Option<Arc<Entry>> {
 fn note(
     watch: &Watch,
     (head, read): (&Head<'_>, &Read<'_>),
-    (route, entry): (&Route, &Entry),
+    (route, seen): (&Route, &Glance<'_>),
     (told, out): (&Told, &[u8]),
     began: Instant,
 ) {
     let (outcome, bytes) = (Outcome::Hit, told.length as u64);
     let duration = began.elapsed();
     watch.metrics.request(route.index, outcome, Source::Cache, bytes, duration);
-    watch.metrics.saved(route.index, entry.fill_time());
+    watch.metrics.saved(route.index, seen.fill_time);
     let Some(log) = &watch.log else { return };
     let mut ids = head.fields.iter().filter(|f| f.name.eq_ignore_ascii_case("x-request-id"));
     log.record(AccessLine {
@@ -327,11 +330,22 @@ fn append(headers: &mut HeaderMap, fields: &[Field<'_>], name: &HeaderName) {
     }
 }
 
-fn conditions(read: &Read<'_>, fields: &[Field<'_>]) -> HeaderMap {
-    match read.conditional {
-        true => named(fields, &[IF_NONE_MATCH, IF_MODIFIED_SINCE]),
-        false => HeaderMap::new(),
+/// Has the client what the entry is?
+fn is_confirmed(entry: &Entry, fields: &[Field<'_>]) -> bool {
+    let lines = || {
+        let named = |field: &&Field<'_>| field.name.eq_ignore_ascii_case("if-none-match");
+        fields.iter().filter(named).map(|field| field.value)
+    };
+    // The one condition that counts where it is, and the one that most clients send.
+    if lines().next().is_some() && entry.status() == StatusCode::OK {
+        let mut tags = entry.lines().get_all(&ETAG);
+        let tag = tags.next().filter(|_| tags.next().is_none());
+        return conditional::names(lines, tag);
     }
+    let conditions = named(fields, &[IF_NONE_MATCH, IF_MODIFIED_SINCE]);
+    let validators = entry.headers_named(&conditional::VALIDATORS);
+    let outcome = conditional::evaluate(&Method::GET, &conditions, entry.status(), &validators);
+    outcome == Precondition::NotModified
 }
 
 /// What the client is told.
@@ -346,48 +360,38 @@ struct Told {
 }
 
 /// Writes the beginning of the message, and says what follows.
-fn write(entry: &Entry, conditions: &HeaderMap, now: Timestamp, out: &mut Vec<u8>) -> Option<Told> {
-    let status = entry.status();
-    if !conditions.is_empty() && is_confirmed(entry, conditions) {
+fn write(seen: &Glance<'_>, confirmed: bool, now: Timestamp, out: &mut Vec<u8>) -> Option<Told> {
+    if confirmed {
         let status = StatusCode::NOT_MODIFIED;
         status_line(status, out)?;
-        confirmed(entry.lines(), out)?;
-        let cache_status = own_fields(entry, now, out);
+        fields_of_304(seen.lines, out)?;
+        let cache_status = own_fields(&seen.times, now, out);
         out.extend_from_slice(b"\r\n");
         return Some(Told { status, rest: Bytes::new(), length: 0, cache_status });
     }
+    let (status, length) = (seen.status, seen.length);
     if !has_content(status) {
         return None;
     }
-    let length = entry.content().len();
     status_line(status, out)?;
-    if let Some((head, content)) = entry.tail() {
-        let cache_status = own_fields(entry, now, out);
-        let rest = match content {
-            None => head,
-            Some(content) => {
-                out.extend_from_slice(&head);
-                content
-            }
-        };
+    let (head, content) = &seen.tail;
+    if !seen.is_a_head {
+        fields(seen.lines, length, out)?;
+        let cache_status = own_fields(&seen.times, now, out);
+        out.extend_from_slice(b"\r\n");
+        let behind = head.len() - length.min(head.len());
+        let rest = content.clone().unwrap_or_else(|| head.slice(behind..));
         return Some(Told { status, rest, length, cache_status });
     }
-    fields(entry.lines(), length, out)?;
-    let cache_status = own_fields(entry, now, out);
-    out.extend_from_slice(b"\r\n");
-    Some(Told { status, rest: entry.body(), length, cache_status })
-}
-
-/// Has the client what the entry is?
-fn is_confirmed(entry: &Entry, conditions: &HeaderMap) -> bool {
-    let mut headers = HeaderMap::new();
-    for name in [ETAG, LAST_MODIFIED, DATE] {
-        for value in entry.lines().get_all(&name) {
-            headers.extend(HeaderValue::from_bytes(value).ok().map(|value| (name.clone(), value)));
+    let cache_status = own_fields(&seen.times, now, out);
+    let rest = match content {
+        None => head.clone(),
+        Some(content) => {
+            out.extend_from_slice(head);
+            content.clone()
         }
-    }
-    let outcome = conditional::evaluate(&Method::GET, conditions, entry.status(), &headers);
-    outcome == Precondition::NotModified
+    };
+    Some(Told { status, rest, length, cache_status })
 }
 
 /// May a response with this status have content, so that it is framed by its length?
@@ -409,8 +413,7 @@ fn status_line(status: StatusCode, out: &mut Vec<u8>) -> Option<()> {
 }
 
 /// What is said anew with each response. Returns where the value of Cache-Status stands.
-fn own_fields(entry: &Entry, now: Timestamp, out: &mut Vec<u8>) -> Range<usize> {
-    let times = entry.times();
+fn own_fields(times: &Times, now: Timestamp, out: &mut Vec<u8>) -> Range<usize> {
     let (mut age, mut left) = (itoa::Buffer::new(), itoa::Buffer::new());
     out.extend_from_slice(b"age: ");
     out.extend_from_slice(age.format(times.age(now).as_secs()).as_bytes());
@@ -447,7 +450,7 @@ fn fields(stored: Lines<'_>, length: usize, out: &mut Vec<u8>) -> Option<()> {
 }
 
 /// The stored fields that go into a 304.
-fn confirmed(stored: Lines<'_>, out: &mut Vec<u8>) -> Option<()> {
+fn fields_of_304(stored: Lines<'_>, out: &mut Vec<u8>) -> Option<()> {
     let tagged = stored.contains_key(&ETAG);
     let mut dated = false;
     for (name, value) in stored.iter() {

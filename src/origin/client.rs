@@ -1,49 +1,51 @@
-//! One server of the origin: its connections, how many there may be, and an exchange on one.
+//! One server of the origin, and an exchange with it.
+//!
+//! An exchange is driven by whoever waits for it: while it sends, while it waits for the head, while
+//! it reads the content. No task stands between, so that nothing has to be handed from one to
+//! another.
+//!
+//! | an exchange that | leaves its connection |
+//! |---|---|
+//! | was read and sent to the end | to the next one, if the origin keeps it open |
+//! | was answered before its content was sent | to a task that sends the rest |
+//! | failed, or was given up | closed |
 
-use std::error::Error;
 use std::fmt;
-use std::future::Future;
+use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::HOST;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Response, Uri};
+use bytes::Bytes;
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body as _;
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tower::Service;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
-use super::content::Lent;
-use super::{Outgoing, receive};
+use super::alarm::Alarm;
+use super::head::{self, Head};
+use super::pool::{Pool, Seat};
+use super::upload::{Failed, Upload};
+use super::{Outgoing, interim, receive};
 use crate::body::Body;
 use crate::config::{self, HostPolicy, OriginUrl};
 use crate::error::{ClientFault, OriginFault, ProxyError};
 
-/// Largest head of a response, in bytes; also what is read ahead of its content.
-const MAX_HEAD: usize = 256 * 1024;
-
-/// Most field lines of a response, and of its trailers.
-const MAX_FIELDS: usize = 256;
-
 /// One server.
 pub(super) struct Server {
     index: usize,
-    client: Client<Dial, Lent>,
+    /// To be connected to.
+    address: (Box<str>, u16),
     authority: Authority,
+    /// What is sent as Host where the client named none.
+    own_host: HeaderValue,
     /// What replaces the client's Host; `None`: it is kept.
     host: Option<HeaderValue>,
-    /// As many permits as there may be exchanges at once; held until a response's content ends.
-    exchanges: Arc<Semaphore>,
-    /// Half as many for requests with content, until it is sent: clients that take their time with
-    /// it do not keep the others from the origin.
-    uploads: Arc<Semaphore>,
+    pool: Arc<Pool>,
+    connect_timeout: Duration,
     queue_timeout: Duration,
     timeout: Duration,
 }
@@ -83,31 +85,17 @@ impl Server {
             .map(HeaderValue::from_str)
             .transpose()
             .map_err(|error| format!("origin.host: {error}"))?;
+        let own_host = HeaderValue::from_str(authority.as_str())
+            .map_err(|error| format!("origin {}: {error}", url.host))?;
         let connections = config.max_connections.clamp(1, Semaphore::MAX_PERMITS);
-        let dial = Dial {
-            host: bare.into(),
-            port: url.port,
-            timeout: config.connect_timeout,
-            sockets: Arc::new(Semaphore::new(connections)),
-        };
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .pool_idle_timeout(config.idle_timeout)
-            .pool_max_idle_per_host(connections)
-            .http1_max_buf_size(MAX_HEAD)
-            .http1_max_headers(MAX_FIELDS)
-            // What it gave up on before a byte was sent it sends again on another connection.
-            .retry_canceled_requests(true)
-            .set_host(false)
-            .build(dial);
         Ok(Self {
             index,
-            client,
+            address: (bare.into(), url.port),
             authority,
+            own_host,
             host,
-            exchanges: Arc::new(Semaphore::new(connections)),
-            uploads: Arc::new(Semaphore::new(connections.div_ceil(2))),
+            pool: Arc::new(Pool::new(connections, config.idle_timeout)),
+            connect_timeout: config.connect_timeout,
             queue_timeout: config.queue_timeout,
             timeout: config.timeout,
         })
@@ -123,206 +111,196 @@ impl Server {
 
     /// True if an exchange could begin at once.
     pub(super) fn has_room(&self) -> bool {
-        self.exchanges.available_permits() > 0
+        self.pool.has_room()
     }
 
-    /// The pool wants it absolute; what is sent is `path` alone.
-    pub(super) fn uri(&self, path: &PathAndQuery) -> Uri {
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(path.clone());
-        // All three are there and valid each, which is all that is asked.
-        Uri::from_parts(parts).unwrap_or_default()
-    }
-
-    pub(super) fn set_host(&self, headers: &mut HeaderMap) {
+    /// What is sent as Host; `None`: what the client sent.
+    fn host(&self, headers: &HeaderMap) -> Option<&HeaderValue> {
         match &self.host {
-            Some(host) => {
-                headers.remove(HOST);
-                headers.append(HOST, host.clone());
-            }
-            None if headers.contains_key(HOST) => {}
-            None => {
-                if let Ok(host) = HeaderValue::from_str(self.authority.as_str()) {
-                    headers.append(HOST, host);
-                }
-            }
+            Some(host) => Some(host),
+            None if headers.contains_key(http::header::HOST) => None,
+            None => Some(&self.own_host),
         }
     }
 
     /// Sends a request and receives the head of its response; its content comes as it arrives.
+    /// `content` is still there if nothing was sent.
     pub(super) async fn exchange(
         &self,
-        head: &Outgoing,
-        content: &Lent,
+        asked: &Outgoing,
+        content: &mut Body,
     ) -> Result<Response<Body>, ProxyError> {
-        let free = async {
-            // The semaphores are never closed: what fails here is the waiting.
-            let upload = match content.is_end_stream() {
-                true => None,
-                false => Arc::clone(&self.uploads).acquire_owned().await.ok(),
-            };
-            let permit = Arc::clone(&self.exchanges).acquire_owned().await.ok()?;
-            Some((upload, permit))
-        };
-        let waited = tokio::time::timeout(self.queue_timeout, free).await;
-        let Ok(Some((_upload, permit))) = waited else {
+        let has_content = !content.is_end_stream();
+        let Some((mut seat, upload)) = self.pool.seat(has_content, self.queue_timeout).await else {
             return Err(OriginFault::Busy(self.queue_timeout).into());
         };
-        content.begin();
-        let answer = self.client.request(head.to_server(self, content.clone()));
-        match in_time(answer, content, self.timeout).await {
-            Some(Ok(response)) => receive::response(response, head, permit, self.timeout),
-            Some(Err(error)) => Err(self.fault(&error, content)),
-            None => Err(OriginFault::Timeout(self.timeout).into()),
+        let began = Instant::now();
+        if !seat.resume(began) {
+            let (stream, alarm) = self.connect(began).await?;
+            seat.begin(stream, alarm);
         }
+        let mut exchange = Exchange::new(seat, asked, std::mem::take(content), self, began);
+        let head = poll_fn(|cx| exchange.poll_head(cx, asked, self.timeout)).await?;
+        drop(upload);
+        receive::response(head, asked, exchange, self.timeout)
     }
 
-    fn fault(&self, error: &ClientError, content: &Lent) -> ProxyError {
-        if let Some(why) = content.failure() {
-            return ClientFault::Content(why).into();
-        }
-        if error.is_connect() {
-            // No socket to spare, though an exchange could begin: others are just being closed.
-            if find::<NoSocket>(error).is_some() {
-                return OriginFault::Busy(self.queue_timeout).into();
-            }
-            return OriginFault::Connect(chain(error)).into();
-        }
-        match find::<hyper::Error>(error) {
-            Some(error) if error.is_parse_too_large() => {
-                OriginFault::Malformed("its head is too large").into()
-            }
-            Some(error) if error.is_parse() => OriginFault::Malformed("it is not HTTP/1").into(),
-            // The connection gave the request back unsent.
-            Some(error) if error.is_canceled() => OriginFault::Connect(chain(error)).into(),
-            _ => OriginFault::Broken(chain(error)).into(),
-        }
-    }
-}
-
-/// `answer`, unless the origin takes longer than `limit` for it; its time does not run while the
-/// client is the one who is waited for.
-async fn in_time<T>(answer: impl Future<Output = T>, content: &Lent, limit: Duration) -> Option<T> {
-    let mut answer = pin!(answer);
-    let mut timer = pin!(tokio::time::sleep(limit));
-    loop {
-        tokio::select! {
-            biased;
-            answer = &mut answer => return Some(answer),
-            () = &mut timer => {
-                let due = content.due(limit);
-                if due <= tokio::time::Instant::now() {
-                    return None;
-                }
-                timer.as_mut().reset(due);
-            }
-        }
-    }
-}
-
-/// An error and what caused it, outermost first.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| (**error).source())
-}
-
-fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    causes(error).find_map(|error| error.downcast_ref())
-}
-
-fn chain(error: &(dyn Error + 'static)) -> String {
-    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-/// Opens connections to one server, and never more than there may be: the pool opens one whenever
-/// none is idle, even if one is about to become so.
-#[derive(Clone, Debug)]
-struct Dial {
-    host: Arc<str>,
-    port: u16,
-    timeout: Duration,
-    sockets: Arc<Semaphore>,
-}
-
-/// All sockets are taken.
-#[derive(Debug, thiserror::Error)]
-#[error("no socket to spare")]
-struct NoSocket;
-
-impl Service<Uri> for Dial {
-    type Response = Socket;
-    type Error = Box<dyn Error + Send + Sync>;
-    type Future = Pin<Box<dyn Future<Output = Result<Socket, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let Self { host, port, timeout, sockets } = self.clone();
-        Box::pin(async move {
-            let slot = tokio::time::timeout(timeout, sockets.acquire_owned());
-            let slot = slot.await.map_err(|_| NoSocket)??;
-            let connect = TcpStream::connect((&*host, port));
-            let stream = tokio::time::timeout(timeout, connect)
-                .await
-                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    /// Opens a connection. Its time is part of that for the answer.
+    async fn connect(&self, began: Instant) -> Result<(TcpStream, Alarm), OriginFault> {
+        let (host, port) = &self.address;
+        let patience = self.connect_timeout.min(self.timeout);
+        let opened = async {
+            let stream = TcpStream::connect((&**host, *port)).await?;
             stream.set_nodelay(true)?;
-            Ok(Socket { io: TokioIo::new(stream), _slot: slot })
-        })
+            Ok::<_, io::Error>(stream)
+        };
+        match tokio::time::timeout(patience, opened).await {
+            Ok(Ok(stream)) => Ok((stream, Alarm::new(began + self.timeout))),
+            Ok(Err(error)) => Err(OriginFault::Connect(error.to_string())),
+            Err(_) if self.connect_timeout > self.timeout => {
+                Err(OriginFault::Timeout(self.timeout))
+            }
+            Err(_) => Err(OriginFault::Connect(format!("no answer within {patience:?}"))),
+        }
     }
 }
 
-/// A connection, and the permission to be one.
-#[derive(Debug)]
-struct Socket {
-    io: TokioIo<TcpStream>,
-    _slot: OwnedSemaphorePermit,
+/// A request under way, with the connection that it is on.
+pub(super) struct Exchange {
+    pub(super) seat: Seat,
+    upload: Upload,
+    /// Why the request could not be sent to its end: it may have been answered all the same.
+    unsent: Option<io::Error>,
+    /// How much of an incomplete head was there at the last look.
+    seen: usize,
+    /// Another exchange may follow on the connection.
+    pub(super) persists: bool,
 }
 
-impl Connection for Socket {
-    fn connected(&self) -> Connected {
-        Connected::new()
+impl Exchange {
+    fn new(
+        mut seat: Seat,
+        asked: &Outgoing,
+        content: Body,
+        server: &Server,
+        began: Instant,
+    ) -> Self {
+        let kept = seat.connection().map(|connection| std::mem::take(&mut connection.lines));
+        let mut lines = kept.unwrap_or_default();
+        let (path, headers) = (asked.path.as_str(), &asked.headers);
+        head::write(&mut lines, (&asked.method, path), headers, server.host(headers));
+        let upload = Upload::new(lines, content, asked.framing, began);
+        Self { seat, upload, unsent: None, seen: 0, persists: false }
     }
-}
 
-impl hyper::rt::Read for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+    /// Sends, and waits for the head of a final response.
+    fn poll_head(
+        &mut self,
         cx: &mut Context<'_>,
-        buf: hyper::rt::ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        asked: &Outgoing,
+        limit: Duration,
+    ) -> Poll<Result<Head, ProxyError>> {
+        if let Poll::Ready(Err(Failed::Content(why))) = self.poll_send(cx) {
+            return Poll::Ready(Err(ClientFault::Content(why).into()));
+        }
+        loop {
+            let Some(connection) = self.seat.connection() else {
+                return Poll::Ready(Err(ProxyError::Ours("an exchange without a connection")));
+            };
+            if connection.read.len() > self.seen {
+                match head::read(&mut connection.read, self.seen)? {
+                    Some(head) if is_interim(head.status) => {
+                        self.seen = 0;
+                        if let Some(client) = &asked.interim {
+                            interim::tell(client, head.status, head.headers);
+                        }
+                        continue;
+                    }
+                    Some(head) => return Poll::Ready(Ok(head)),
+                    None => self.seen = connection.read.len(),
+                }
+            }
+            match connection.poll_read(cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.broken(None).into())),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(self.broken(Some(error)).into()));
+                }
+                Poll::Pending => {
+                    let rung = connection.alarm.poll(self.upload.due(limit), cx);
+                    return rung.map(|()| Err(OriginFault::Timeout(limit).into()));
+                }
+            }
+        }
+    }
+
+    fn broken(&mut self, read: Option<io::Error>) -> OriginFault {
+        let why = self.unsent.take().or(read).map(|error| error.to_string());
+        OriginFault::Broken(
+            why.unwrap_or_else(|| {
+                "the connection was closed before the answer was complete".into()
+            }),
+        )
+    }
+
+    /// Sends what can be sent now; ready once that was all. A connection that fails is for who
+    /// reads it to tell: what it said before may be an answer.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        let Some(connection) = self.seat.connection() else { return Poll::Pending };
+        if self.unsent.is_some() {
+            return Poll::Pending;
+        }
+        match self.upload.poll(cx, &mut connection.stream) {
+            Poll::Ready(Err(Failed::Connection(error))) => {
+                self.unsent = Some(error);
+                Poll::Pending
+            }
+            sent => sent,
+        }
+    }
+
+    /// The first `length` bytes behind the head, if they are here already.
+    pub(super) fn whole(&mut self, length: u64) -> Option<Bytes> {
+        let read = &mut self.seat.connection()?.read;
+        let length = usize::try_from(length).ok().filter(|length| *length <= read.len())?;
+        Some(read.split_to(length).freeze())
+    }
+
+    /// The response has been read to its end. What is left of the request is still sent, unless the
+    /// origin takes nothing of it for `limit`: it may be all the same to the origin, but not to a
+    /// client that has more to ask on the connection that it comes from.
+    pub(super) fn end(self, limit: Duration) {
+        if self.upload.is_done() {
+            return self.part();
+        }
+        let mut exchange = self;
+        tokio::spawn(async move {
+            let sent = poll_fn(|cx| exchange.poll_rest(cx, limit)).await;
+            if sent {
+                exchange.part();
+            }
+        });
+    }
+
+    /// Ready with false if there is no sending the rest.
+    fn poll_rest(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<bool> {
+        if let Poll::Ready(sent) = self.poll_send(cx) {
+            return Poll::Ready(sent.is_ok());
+        }
+        let Some(connection) = self.seat.connection().filter(|_| self.unsent.is_none()) else {
+            return Poll::Ready(false);
+        };
+        connection.alarm.poll(self.upload.due(limit), cx).map(|()| false)
+    }
+
+    fn part(self) {
+        if self.persists {
+            self.seat.leave(self.upload.into_buffer());
+        }
     }
 }
 
-impl hyper::rt::Write for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
+/// An interim response is followed by another one; 101 is not, and what is below it is none of HTTP.
+fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }

@@ -8,27 +8,24 @@
 //!
 //! They say that the server is alive, not that it answers: its time for that goes on.
 
+use http::StatusCode;
 use http::header::{CONTENT_LENGTH, HeaderMap, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TRAILER};
-use http::{Request, StatusCode};
 
 use crate::peer::Interim;
 use crate::semantics::fields::strip_hop_by_hop;
 
-/// Has the interim responses to `request` told to `client`.
-pub(super) fn listen<B>(request: &mut Request<B>, client: Interim) {
-    hyper::ext::on_informational(request, move |response| {
-        if let Some(headers) = forwarded(response.status(), response.headers()) {
-            client.tell(response.status(), headers);
-        }
-    });
+/// Tells `client` of an interim response to its request.
+pub(super) fn tell(client: &Interim, status: StatusCode, headers: HeaderMap) {
+    if let Some(headers) = forwarded(status, headers) {
+        client.tell(status, headers);
+    }
 }
 
 /// What of an interim response goes to the client; `None`: nothing.
-fn forwarded(status: StatusCode, headers: &HeaderMap) -> Option<HeaderMap> {
+fn forwarded(status: StatusCode, mut headers: HeaderMap) -> Option<HeaderMap> {
     if !status.is_informational() || status.as_u16() < 102 {
         return None;
     }
-    let mut headers = headers.clone();
     strip_hop_by_hop(&mut headers);
     // RFC 9110 §11.7: between a client and the next proxy, and that is us.
     headers.remove(PROXY_AUTHENTICATE);
@@ -50,7 +47,7 @@ mod tests {
             [(100, false), (101, false), (102, true), (103, true), (104, true), (199, true)]
         {
             let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(forwarded(status, &HeaderMap::new()).is_some(), told, "{status}");
+            assert_eq!(forwarded(status, HeaderMap::new()).is_some(), told, "{status}");
         }
     }
 
@@ -71,7 +68,7 @@ mod tests {
         ] {
             headers.append(name, value.parse().unwrap());
         }
-        let told = forwarded(StatusCode::EARLY_HINTS, &headers).unwrap();
+        let told = forwarded(StatusCode::EARLY_HINTS, headers).unwrap();
         assert_eq!(told.len(), 2, "{told:?}");
         assert_eq!(told.get_all("link").iter().collect::<Vec<_>>(), ["</a>", "</b>"]);
     }

@@ -20,7 +20,7 @@ use std::task::{Context, Poll};
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, Version, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, request};
 use http_body::Body as _;
 use tower::Service;
 
@@ -30,14 +30,18 @@ use crate::error::{OriginFault, ProxyError};
 use crate::peer::Interim;
 use crate::semantics::invalidation::is_unsafe;
 
+mod alarm;
 mod balance;
+mod chunks;
 mod client;
-mod content;
+mod head;
 mod interim;
+mod pool;
 mod receive;
+mod upload;
 
 use balance::Servers;
-use content::Lent;
+use upload::Framing;
 
 /// All servers of the origin, as one service. Clones share connections and limits.
 #[derive(Clone, Debug)]
@@ -70,16 +74,15 @@ impl Service<Request<Body>> for Origin {
 }
 
 async fn send(servers: &Servers, request: Request<Body>) -> Result<Response<Body>, ProxyError> {
-    let (head, content) = request.into_parts();
+    let (head, mut content) = request.into_parts();
     // What is whole is at hand a second time; what streams is gone when it was sent.
     let again = content.whole().filter(|_| !is_unsafe(&head.method));
     let head = outgoing(head, &content);
-    let mut content = Lent::new(content);
     let mut tried = Vec::new();
     let mut broken_before = false;
     let mut last = None;
     while let Some(server) = servers.next(&tried) {
-        match server.exchange(&head, &content).await {
+        match server.exchange(&head, &mut content).await {
             Err(ProxyError::Origin(fault @ OriginFault::Connect(_))) => {
                 tracing::debug!(server = %server.name(), error = %fault, "server skipped");
                 servers.rest(server);
@@ -91,7 +94,7 @@ async fn send(servers: &Servers, request: Request<Body>) -> Result<Response<Body
                 if let Some(again) = &again
                     && !broken_before =>
             {
-                content = Lent::new(Body::full(again.clone()));
+                content = Body::full(again.clone());
                 tracing::debug!(server = %server.name(), error = %fault, "asked once more");
                 broken_before = true;
                 last = Some(fault);
@@ -105,23 +108,43 @@ async fn send(servers: &Servers, request: Request<Body>) -> Result<Response<Body
 /// The head as it is sent, but for what depends on the server: framing is of our own making.
 fn outgoing(mut head: request::Parts, content: &Body) -> Outgoing {
     let path = head.uri.path_and_query().cloned();
-    head.headers.remove(TRANSFER_ENCODING);
-    if content.is_end_stream() {
-        // RFC 9112 §6.3: a length that nothing follows would take the next request for content.
-        if head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0") {
-            head.headers.remove(CONTENT_LENGTH);
-        }
-    } else if content.size_hint().exact().is_none() && !head.headers.contains_key(CONTENT_LENGTH) {
-        // Said in so many words: for GET and HEAD it is not assumed that there is content.
-        head.headers.append(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
+    let framing = frame(&mut head.headers, content);
     Outgoing {
         interim: head.extensions.remove::<Interim>(),
         upgrade: head.headers.contains_key(http::header::UPGRADE),
         method: head.method,
         path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
         headers: head.headers,
+        framing,
     }
+}
+
+fn frame(headers: &mut HeaderMap, content: &Body) -> Framing {
+    headers.remove(TRANSFER_ENCODING);
+    if content.is_end_stream() {
+        // RFC 9112 §6.3: a length that nothing follows would take the next request for content.
+        if headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0") {
+            headers.remove(CONTENT_LENGTH);
+        }
+        return Framing::Nothing;
+    }
+    if let Some(length) = headers.get(CONTENT_LENGTH).and_then(number) {
+        return Framing::Length(length);
+    }
+    headers.remove(CONTENT_LENGTH);
+    if let Some(length) = content.size_hint().exact() {
+        headers.append(CONTENT_LENGTH, HeaderValue::from(length));
+        return Framing::Length(length);
+    }
+    // Said in so many words: for GET and HEAD it is not assumed that there is content.
+    headers.append(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    Framing::Chunked
+}
+
+/// What a length says, if it is digits alone.
+fn number(length: &HeaderValue) -> Option<u64> {
+    let digits = length.to_str().ok()?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
 /// A request's head, to be sent to one server or, if that fails, to another.
@@ -129,26 +152,11 @@ fn outgoing(mut head: request::Parts, content: &Body) -> Outgoing {
 struct Outgoing {
     method: Method,
     path: PathAndQuery,
-    headers: http::HeaderMap,
+    headers: HeaderMap,
+    /// Of its content; `headers` say the same.
+    framing: Framing,
     /// A 101 may come back.
     upgrade: bool,
     /// Who is told of interim responses.
     interim: Option<Interim>,
-}
-
-impl Outgoing {
-    /// For one server. Nothing of the extensions goes along: they are the client's. (hyper keeps
-    /// what is told of interim responses in the request's, until it has been sent.)
-    fn to_server(&self, client: &client::Server, content: Lent) -> Request<Lent> {
-        let mut request = Request::new(content);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = client.uri(&self.path);
-        *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = self.headers.clone();
-        client.set_host(request.headers_mut());
-        if let Some(client) = &self.interim {
-            interim::listen(&mut request, client.clone());
-        }
-        request
-    }
 }

@@ -17,29 +17,30 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING};
-use http::{Extensions, HeaderName, HeaderValue, Method, Response, StatusCode, Version, response};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
-use pin_project_lite::pin_project;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use super::Outgoing;
+use super::chunks::Chunks;
+use super::client::Exchange;
+use super::head::Head;
+use super::upload::Failed;
 use crate::body::{Body, BodyError};
 use crate::error::{OriginFault, ProxyError};
-use crate::idle::Idle;
-use crate::peer::{CloseDelimited, Held};
+use crate::idle::Stalled;
+use crate::peer::{CloseDelimited, Held, Switched};
 use crate::semantics::fields::names;
 
-/// Judges a response; its content keeps `permit` until it has ended, and fails after a pause of
-/// `limit`.
+/// Judges a response; its content keeps the connection until it has ended, and fails after a pause
+/// of `limit`.
 pub(super) fn response(
-    response: Response<Incoming>,
+    mut head: Head,
     asked: &Outgoing,
-    permit: OwnedSemaphorePermit,
+    mut exchange: Exchange,
     limit: Duration,
 ) -> Result<Response<Body>, ProxyError> {
-    let (mut head, content) = response.into_parts();
-    check_status(&head, asked)?;
+    check_status(head.status, asked)?;
     let framing = check_framing(&mut head, &asked.method)?;
     if !head.headers.contains_key(DATE) {
         let now = httpdate::fmt_http_date(crate::clock::wall());
@@ -47,30 +48,59 @@ pub(super) fn response(
             head.headers.append(DATE, now);
         }
     }
-    head.version = Version::HTTP_11;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = head.status;
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        // The connection is in the extensions, and no longer one of HTTP.
-        head.extensions.insert(Held(Arc::new(permit)));
-        return Ok(Response::from_parts(head, Body::empty()));
+        *response.headers_mut() = head.headers;
+        let Some((stream, early)) = exchange.seat.switch() else {
+            return Err(ProxyError::Ours("an answer without a connection"));
+        };
+        response.extensions_mut().insert(Switched::new(stream, early.freeze()));
+        response.extensions_mut().insert(Held(Arc::new(exchange.seat)));
+        return Ok(response);
+    }
+    exchange.persists = head.persists && framing != Framing::UntilClosed;
+    if framing == Framing::UntilClosed {
+        response.extensions_mut().insert(CloseDelimited);
     }
     // RFC 9110 §7.6.1: what `Connection` lists is removed from the trailers too; from the fields it
     // is further up, where they are forwarded.
     let listed = names(head.headers.get_all(CONNECTION).iter()).filter_map(Result::ok).collect();
-    head.extensions = Extensions::new();
-    if framing == Framing::UntilClosed {
-        head.extensions.insert(CloseDelimited);
-    }
-    let content = if content.is_end_stream() {
-        Body::empty()
-    } else {
-        let content = Idle::new(content, limit);
-        Body::streaming(Received { content, permit: Some(permit), listed })
-    };
-    Ok(Response::from_parts(head, content))
+    *response.headers_mut() = head.headers;
+    *response.body_mut() = content(framing, exchange, listed, limit);
+    Ok(response)
 }
 
-fn check_status(head: &response::Parts, asked: &Outgoing) -> Result<(), OriginFault> {
-    match head.status.as_u16() {
+fn content(
+    framing: Framing,
+    mut exchange: Exchange,
+    listed: Vec<HeaderName>,
+    limit: Duration,
+) -> Body {
+    let left = match framing {
+        Framing::Length(length) => match exchange.whole(length) {
+            // It came with the head: nobody has to wait for it, nor the connection for anybody.
+            Some(content) => {
+                exchange.end(limit);
+                return Body::full(content);
+            }
+            None => Left::Length(length),
+        },
+        Framing::Chunked => Left::Chunks(Chunks::new()),
+        Framing::UntilClosed => Left::UntilClosed,
+    };
+    Body::streaming(Received {
+        exchange: Some(exchange),
+        left,
+        listed,
+        limit,
+        due: None,
+        broken: None,
+    })
+}
+
+fn check_status(status: StatusCode, asked: &Outgoing) -> Result<(), OriginFault> {
+    match status.as_u16() {
         101 if asked.upgrade => Ok(()),
         101 => Err(OriginFault::Malformed("it switches protocols unasked")),
         // RFC 9110 §15: "Values outside the range 100..599 are invalid. […] A client that receives a
@@ -82,27 +112,37 @@ fn check_status(head: &response::Parts, asked: &Outgoing) -> Result<(), OriginFa
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
-    /// The response says where it ends, or has no content by its nature.
-    Known,
+    /// So many bytes; none if the response has no content by its nature.
+    Length(u64),
+    Chunked,
     UntilClosed,
 }
 
 /// RFC 9112 §6.3, without its leniency: what two recipients could read differently is refused.
-fn check_framing(head: &mut response::Parts, method: &Method) -> Result<Framing, OriginFault> {
+fn check_framing(head: &mut Head, method: &Method) -> Result<Framing, OriginFault> {
     let headers = &mut head.headers;
     let coded = check_coding(headers)?;
     let sized = check_length(headers)?;
-    if coded && sized {
+    if coded && sized.is_some() {
         return Err(OriginFault::Malformed("it has both a length and a transfer coding"));
+    }
+    if coded && head.is_1_0 {
+        return Err(OriginFault::Malformed("HTTP/1.0 has no transfer codings"));
     }
     headers.remove(TRANSFER_ENCODING);
     if head.status == StatusCode::NO_CONTENT || head.status.is_informational() {
         // RFC 9110 §8.6: must not be there.
         headers.remove(CONTENT_LENGTH);
-        return Ok(Framing::Known);
+        return Ok(Framing::Length(0));
     }
-    let no_content = *method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
-    if coded || sized || no_content { Ok(Framing::Known) } else { Ok(Framing::UntilClosed) }
+    if *method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED {
+        return Ok(Framing::Length(0));
+    }
+    Ok(match sized {
+        Some(length) => Framing::Length(length),
+        None if coded => Framing::Chunked,
+        None => Framing::UntilClosed,
+    })
 }
 
 fn check_coding(headers: &HeaderMap) -> Result<bool, OriginFault> {
@@ -114,12 +154,12 @@ fn check_coding(headers: &HeaderMap) -> Result<bool, OriginFault> {
     }
 }
 
-fn check_length(headers: &mut HeaderMap) -> Result<bool, OriginFault> {
+fn check_length(headers: &mut HeaderMap) -> Result<Option<u64>, OriginFault> {
     let mut lengths = headers
         .get_all(CONTENT_LENGTH)
         .iter()
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii));
-    let Some(first) = lengths.next() else { return Ok(false) };
+    let Some(first) = lengths.next() else { return Ok(None) };
     let digits = !first.is_empty() && first.iter().all(u8::is_ascii_digit);
     let mut repeated = false;
     for length in lengths {
@@ -128,26 +168,111 @@ fn check_length(headers: &mut HeaderMap) -> Result<bool, OriginFault> {
             return Err(OriginFault::Malformed("it has two lengths"));
         }
     }
-    if !digits {
+    let number = std::str::from_utf8(first).ok().filter(|_| digits);
+    let Some(number) = number.and_then(|digits| digits.parse().ok()) else {
         return Err(OriginFault::Malformed("its length is no number"));
-    }
+    };
     // RFC 9110 §8.6: the same length twice is written once before it is forwarded.
     if repeated {
         let once = HeaderValue::from_bytes(first);
         headers.remove(CONTENT_LENGTH);
         headers.extend(once.ok().map(|once| (CONTENT_LENGTH, once)));
     }
-    Ok(true)
+    Ok(Some(number))
 }
 
-pin_project! {
-    /// A response's content on its way in.
-    struct Received {
-        #[pin]
-        content: Idle<Incoming>,
-        permit: Option<OwnedSemaphorePermit>,
-        // Names of trailer fields that concern this connection only.
-        listed: Vec<HeaderName>,
+/// A response's content on its way in.
+struct Received {
+    /// `None` once the content has ended.
+    exchange: Option<Exchange>,
+    left: Left,
+    /// Names of trailer fields that concern this connection only.
+    listed: Vec<HeaderName>,
+    limit: Duration,
+    /// When it has paused for too long, while somebody waits for its next piece.
+    due: Option<Instant>,
+    /// Why it has ended early, until that is told.
+    broken: Option<BodyError>,
+}
+
+/// What is still to come.
+#[derive(Debug)]
+enum Left {
+    Length(u64),
+    Chunks(Chunks),
+    UntilClosed,
+}
+
+/// The connection was closed before the content was complete.
+#[derive(Debug, thiserror::Error)]
+#[error("the response ended early")]
+struct Incomplete;
+
+impl Received {
+    /// The next piece of what has arrived.
+    fn next(&mut self) -> Result<Option<Frame<Bytes>>, BodyError> {
+        let Some(connection) = self.exchange.as_mut().and_then(|ours| ours.seat.connection())
+        else {
+            return Ok(None);
+        };
+        let read = &mut connection.read;
+        let piece = match &mut self.left {
+            Left::Chunks(chunks) => return Ok(chunks.next(read)?),
+            Left::UntilClosed => read.split(),
+            Left::Length(left) => {
+                let piece = usize::try_from(*left).unwrap_or(usize::MAX).min(read.len());
+                *left -= piece as u64;
+                read.split_to(piece)
+            }
+        };
+        Ok((!piece.is_empty()).then(|| Frame::data(piece.freeze())))
+    }
+
+    fn has_ended(&self) -> bool {
+        match &self.left {
+            Left::Length(left) => *left == 0,
+            Left::Chunks(chunks) => chunks.has_ended(),
+            Left::UntilClosed => false,
+        }
+    }
+
+    /// Reads on. Ready with an error, or when there is more, or at the end of what has no length.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        let Some(exchange) = &mut self.exchange else { return Poll::Ready(Ok(())) };
+        // What the origin still takes of the request, while it answers already. That the connection
+        // fails is seen where it is read.
+        if let Poll::Ready(Err(Failed::Content(why))) = exchange.poll_send(cx) {
+            return Poll::Ready(Err(why.into()));
+        }
+        let Some(connection) = exchange.seat.connection() else { return Poll::Ready(Ok(())) };
+        if let Poll::Ready(count) = connection.poll_read(cx)? {
+            return match (count, &self.left) {
+                (0, Left::UntilClosed) => {
+                    self.exchange = None;
+                    Poll::Ready(Ok(()))
+                }
+                (0, _) => Poll::Ready(Err(Incomplete.into())),
+                _ => Poll::Ready(Ok(())),
+            };
+        }
+        let due = *self.due.get_or_insert_with(|| Instant::now() + self.limit);
+        connection.alarm.poll(due, cx).map(|()| Err(Stalled(self.limit).into()))
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, BodyError>> {
+        loop {
+            let frame = self.next()?;
+            if self.has_ended()
+                && let Some(exchange) = self.exchange.take()
+            {
+                exchange.end(self.limit);
+            }
+            if frame.is_some() || self.exchange.is_none() {
+                self.due = None;
+                return Poll::Ready(Ok(frame));
+            }
+            ready!(self.poll_more(cx))?;
+        }
     }
 }
 
@@ -156,25 +281,35 @@ impl HttpBody for Received {
     type Error = BodyError;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = self.project();
-        match ready!(this.content.poll_frame(cx)) {
-            Some(Ok(frame)) => Poll::Ready(Some(Ok(without_control_fields(frame, this.listed)))),
-            end => {
-                *this.permit = None;
-                Poll::Ready(end)
-            }
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
         }
+        let frame = match ready!(self.poll(cx)) {
+            Ok(frame) => frame,
+            Err(error) => {
+                self.exchange = None;
+                self.broken = Some(error);
+                // What came before it goes out first: a stream's reset overtakes all that waits.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        };
+        let listed = &self.listed;
+        Poll::Ready(frame.map(|frame| Ok(without_control_fields(frame, listed))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.content.is_end_stream()
+        self.exchange.is_none() && self.broken.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.content.size_hint()
+        match self.left {
+            Left::Length(left) => SizeHint::with_exact(left),
+            Left::Chunks(_) | Left::UntilClosed => SizeHint::default(),
+        }
     }
 }
 
@@ -242,20 +377,21 @@ mod tests {
     use super::*;
 
     fn judge(status: u16, method: Method, fields: &[(&'static str, &str)]) -> (String, HeaderMap) {
-        let mut response = Response::new(());
-        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        let mut headers = HeaderMap::new();
         for (name, value) in fields {
-            response.headers_mut().append(*name, HeaderValue::try_from(*value).unwrap());
+            headers.append(*name, HeaderValue::try_from(*value).unwrap());
         }
-        let (mut head, ()) = response.into_parts();
+        let status = StatusCode::from_u16(status).unwrap();
+        let mut head = Head { status, headers, is_1_0: false, persists: true };
         let asked = Outgoing {
             method: method.clone(),
             path: http::uri::PathAndQuery::from_static("/"),
             headers: HeaderMap::new(),
+            framing: super::super::upload::Framing::Nothing,
             upgrade: false,
             interim: None,
         };
-        let verdict = check_status(&head, &asked).and_then(|()| check_framing(&mut head, &method));
+        let verdict = check_status(status, &asked).and_then(|()| check_framing(&mut head, &method));
         let verdict = match verdict {
             Ok(framing) => format!("{framing:?}"),
             Err(fault) => fault.to_string(),
@@ -291,7 +427,7 @@ mod tests {
             [&[("content-length", "5"), ("content-length", "5")][..], &[("content-length", "5, 5")]]
         {
             let (verdict, headers) = judge(200, Method::GET, fields);
-            assert_eq!(verdict, "Known");
+            assert_eq!(verdict, "Length(5)");
             assert_eq!(headers.get_all(CONTENT_LENGTH).iter().collect::<Vec<_>>(), ["5"]);
         }
     }
@@ -300,11 +436,11 @@ mod tests {
     fn only_a_response_that_says_nothing_of_its_end_is_close_delimited() {
         for (status, method, fields, expected) in [
             (200, Method::GET, &[][..], "UntilClosed"),
-            (200, Method::GET, &[("content-length", "0")], "Known"),
-            (200, Method::GET, &[("transfer-encoding", "chunked")], "Known"),
-            (200, Method::HEAD, &[], "Known"),
-            (204, Method::GET, &[], "Known"),
-            (304, Method::GET, &[], "Known"),
+            (200, Method::GET, &[("content-length", "0")], "Length(0)"),
+            (200, Method::GET, &[("transfer-encoding", "chunked")], "Chunked"),
+            (200, Method::HEAD, &[("content-length", "5")], "Length(0)"),
+            (204, Method::GET, &[], "Length(0)"),
+            (304, Method::GET, &[], "Length(0)"),
         ] {
             assert_eq!(judge(status, method, fields).0, expected, "{status} {fields:?}");
         }
@@ -316,10 +452,10 @@ mod tests {
             (100, "the response is malformed"),
             (101, "the response is malformed"),
             (103, "the response is malformed"),
-            (200, "Known"),
-            (599, "Known"),
-            (600, "Known"),
-            (999, "Known"),
+            (200, "Length(0)"),
+            (599, "Length(0)"),
+            (600, "Length(0)"),
+            (999, "Length(0)"),
         ] {
             let (verdict, _) = judge(status, Method::GET, &[("content-length", "0")]);
             assert!(verdict.starts_with(expected), "{status}: {verdict}");

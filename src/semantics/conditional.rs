@@ -21,7 +21,7 @@ use http::header::{
     CONTENT_TYPE, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, TRAILER,
     TRANSFER_ENCODING,
 };
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::fields::trim;
 use super::lists::{date, opaque_tag, opaque_tags, single};
@@ -37,6 +37,9 @@ pub enum Precondition {
     /// The client has something else: the response goes out as it is.
     Modified,
 }
+
+/// All that [`evaluate`] looks at in a response.
+pub const VALIDATORS: [HeaderName; 3] = [ETAG, LAST_MODIFIED, DATE];
 
 /// Evaluates a request's conditions against the response that would answer it.
 pub fn evaluate(
@@ -107,23 +110,28 @@ const REPRESENTATION: [HeaderName; 8] = [
 
 /// Does If-None-Match name the response?
 fn any_matches(request: &HeaderMap, response: &HeaderMap) -> bool {
-    let mut lines = request.get_all(IF_NONE_MATCH).iter().map(http::HeaderValue::as_bytes);
+    let lines = || request.get_all(IF_NONE_MATCH).iter().map(HeaderValue::as_bytes);
+    names(lines, single(response, ETAG).map(HeaderValue::as_bytes))
+}
+
+/// Do the lines of an If-None-Match name a response whose only ETag is this, or that has none or
+/// several?
+pub fn names<'a, I>(lines: impl Fn() -> I, tag: Option<&[u8]>) -> bool
+where
+    I: Iterator<Item = &'a [u8]>,
+{
+    let mut first = lines();
     // RFC 9110 §13.1.2: "*" is false "if the origin server has a current representation"; it stands
     // alone or not at all.
-    if let (Some(line), None) = (lines.next(), lines.next())
+    if let (Some(line), None) = (first.next(), first.next())
         && trim(line) == b"*"
     {
         return true;
     }
     // Octet by octet: an entity tag may have any of obs-text in it (RFC 9110 §8.8.3).
-    let Some(ours) = single(response, ETAG).and_then(|tag| opaque_tag(tag.as_bytes())) else {
-        return false;
-    };
+    let Some(ours) = tag.and_then(opaque_tag) else { return false };
     // RFC 9110 §13.1.2: "A recipient MUST use the weak comparison function": W/ does not count.
-    request
-        .get_all(IF_NONE_MATCH)
-        .iter()
-        .any(|line| opaque_tags(line.as_bytes()).any(|theirs| theirs == ours))
+    lines().any(|line| opaque_tags(line).any(|theirs| theirs == ours))
 }
 
 /// RFC 9110 §13.1.3: false "if the selected representation's last modification date is earlier or
@@ -157,7 +165,6 @@ fn since(request: &HeaderMap, response: &HeaderMap) -> Precondition {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;

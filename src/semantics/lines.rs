@@ -80,6 +80,19 @@ impl<'a> Lines<'a> {
         dated && sized
     }
 
+    /// The lines of these names, as [`Self::to_map`] has them.
+    pub fn to_map_of(self, names: &[HeaderName], block: &Bytes) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for name in names {
+            for value in self.get_all(name) {
+                if let Ok(value) = HeaderValue::from_maybe_shared(block.slice_ref(value)) {
+                    let _ = headers.try_append(name.clone(), value);
+                }
+            }
+        }
+        headers
+    }
+
     /// The same as a map, whose values are slices of `block`, which holds these lines.
     pub fn to_map(self, block: &Bytes) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(self.iter().count());

@@ -139,7 +139,8 @@ pub(super) async fn run<S, Q>(
             let exchanges: Exchanges<S, Pieces> =
                 exchanges(services, ends, shared, &protocols, &drain);
             let connection = protocols.http2(Arc::clone(&count)).serve_connection(io, exchanges);
-            attend_idle(connection, &drain, &count, protocols.header_timeout).await;
+            // In a box, since the task of every connection has room for its larger protocol.
+            Box::pin(attend_idle(connection, &drain, &count, protocols.header_timeout)).await;
         }
     }
 }

@@ -7,23 +7,28 @@
 //! 13   4  length of the whole, these 17 bytes included
 //! 17   1  kind: 1 entry, 2 varies
 //! 18   8  lifetime given to Valkey, ms
-//! 26      key                                              text
+//! 26      key                                          text
 //!
-//!         kind 1                                           kind 2
-//!         response_time: so long ago, ms          8        names            list of text
-//!         initial_age, ms                         8        variants         list of (16, left: ms, 8)
-//!         fresh for, stale for, error for, ms     3 × 8 (signed)
-//!         vouched: so long ago, ms                8
-//!         as_of: millis, sequence                 2 × 8
-//!         fill_time, µs                           8
-//!         status                                  2
-//!         namespace, url                          text
-//!         tags, groups                            2 × list of text
-//!         headers                                 list of (text, text)
-//!         body                                    text
+//!         kind 1                                       kind 2
+//!         response_time: so long ago, ms    number     names       list of text
+//!         initial_age, ms                   number     variants    list of (16, left: ms, number)
+//!         fresh for, stale for, error for,
+//!           ms                              3 × signed
+//!         vouched: so long ago, ms          number
+//!         as_of: millis, sequence           2 × number
+//!         fill_time, µs                     number
+//!         status                            2
+//!         names, as `entry` packs them      text
+//!         lines                             list of (name, text)
+//!         body                              text
 //!
-//! text = length (4), bytes.  list = count (4), items.  All numbers big-endian.
+//! number = LEB128, as short as it can be.  signed = the same, its sign in the lowest bit.
+//! text = length (number), bytes.  list = count (number), items.
+//! name = one byte: its place in a table of common names; or 0, text.
 //! ```
+//!
+//! Valkey's allocator takes whole sizes (1,024, 1,280, 1,536 … bytes): what is left out here counts
+//! double where it is what a record of a thousand bytes is too large by.
 //!
 //! Times are durations as they stood when the record was stored; the clocks of two processes are
 //! never compared. The reader learns how long ago that was from Valkey alone: the lifetime it was
@@ -36,20 +41,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::bytes::Bytes;
-use http::header::{HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
+use http::header::HeaderName;
 
 use self::bytes::{Reader, Writer};
-use super::{Draft, Entry, Record, Varies};
+use super::entry::Parts;
+use super::{Entry, Record, Varies};
 use crate::key::Digest;
 use crate::ledger::Position;
-use crate::semantics::stored::{StoredResponse, Times};
+use crate::semantics::lines::Lines;
+use crate::semantics::stored::Times;
 use crate::semantics::time::Timestamp;
 
 mod bytes;
+mod names;
 
 /// The version that is written, and the only one that is read.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 const MAGIC: &[u8; 4] = b"LRDR";
 /// Where the checksummed part begins.
@@ -61,7 +69,7 @@ const KIND_ENTRY: u8 = 1;
 const KIND_VARIES: u8 = 2;
 
 /// Most field lines of a stored response.
-const MAX_HEADERS: usize = 1024;
+const MAX_LINES: usize = 1024;
 /// Most tags and groups of an entry, names of a `Vary`, and variants of a key.
 const MAX_LIST: usize = 4096;
 /// Longest lifetime given to Valkey.
@@ -106,7 +114,7 @@ pub fn encode(record: &Record, now: Timestamp) -> Result<Option<Encoded>, Unenco
         Record::Varies(_) => KIND_VARIES,
     });
     out.u64(millis(lifetime));
-    out.text(record.key())?;
+    out.text(record.key());
     match record {
         Record::Entry(entry) => write_entry(&mut out, entry, now, lifetime)?,
         Record::Varies(varies) => write_varies(&mut out, varies, now)?,
@@ -114,12 +122,12 @@ pub fn encode(record: &Record, now: Timestamp) -> Result<Option<Encoded>, Unenco
     Ok(Some(Encoded { bytes: out.seal()?, lifetime }))
 }
 
-/// Reads a record that has `remaining` left of its lifetime at `now`. The body, the key and the
-/// field values are slices of `blob`.
+/// Reads a record that has `remaining` left of its lifetime at `now`. A large body is a slice of
+/// `blob`.
 pub fn decode(blob: &Bytes, now: Timestamp, remaining: Duration) -> Result<Record, DecodeError> {
     let mut input = Reader::open(blob)?;
     let kind = input.u8()?;
-    let lifetime = input.millis()?;
+    let lifetime = Duration::from_millis(input.u64()?);
     // Longer than we would write: counted back from, it could reach beyond the clock's own start.
     if lifetime > MAX_LIFETIME {
         return Err(Damaged("lifetime"));
@@ -129,7 +137,7 @@ pub fn decode(blob: &Bytes, now: Timestamp, remaining: Duration) -> Result<Recor
     let stored = Stored { at: now - elapsed, lifetime };
     let key = input.bytes()?;
     let record = match kind {
-        KIND_ENTRY => Record::Entry(Arc::new(read_entry(&mut input, key, stored)?)),
+        KIND_ENTRY => Record::Entry(Arc::new(read_entry(&mut input, &key, stored)?)),
         KIND_VARIES => Record::Varies(Arc::new(read_varies(&mut input, key, stored)?)),
         _ => return Err(Damaged("unknown kind")),
     };
@@ -167,75 +175,60 @@ fn write_entry(
     now: Timestamp,
     lifetime: Duration,
 ) -> Result<(), Unencodable> {
-    let draft = entry.draft();
-    let response = &draft.response;
-    let times = &response.times;
-    if !is_final(response.status) {
+    let Parts { status, fill_time, names, lines, .. } = entry.parts();
+    let times = entry.times();
+    if !is_final(status) {
         return Err(Unencodable("not a final status"));
     }
-    out.u64(millis(now.since(times.response_time)));
-    out.u64(millis(round_up(times.initial_age)));
+    if lines.iter().count() > MAX_LINES || entry.longest_list() > MAX_LIST {
+        return Err(Unencodable("too many fields or tags"));
+    }
+    out.number(millis(now.since(times.response_time)));
+    out.number(millis(round_up(times.initial_age)));
     let keep = millis(lifetime).cast_signed();
     let stale = ahead(times.stale_until, now).min(keep);
-    out.i64(ahead(times.fresh_until, now).min(stale));
-    out.i64(stale);
-    out.i64(ahead(times.error_until, now).min(keep));
-    out.u64(millis(now.since(draft.vouched)));
+    out.signed(ahead(times.fresh_until, now).min(stale));
+    out.signed(stale);
+    out.signed(ahead(times.error_until, now).min(keep));
+    out.number(millis(now.since(entry.vouched)));
     // What this process did on its own after that position means nothing elsewhere.
-    let as_of = draft.as_of.shared();
-    out.u64(as_of.millis);
-    out.u64(as_of.sequence);
-    out.u64(u64::try_from(draft.fill_time.as_micros()).unwrap_or(u64::MAX));
-    out.u16(response.status.as_u16());
-    out.text(draft.namespace.as_bytes())?;
-    out.text(draft.url.as_bytes())?;
-    for list in [&draft.tags, &draft.groups] {
-        out.count(list.len(), MAX_LIST)?;
-        for text in list {
-            out.text(text.as_bytes())?;
-        }
-    }
-    out.count(response.headers.len(), MAX_HEADERS)?;
-    for (name, value) in &response.headers {
-        out.text(name.as_str().as_bytes())?;
-        out.text(value.as_bytes())?;
-    }
-    out.text(&response.body)
+    let as_of = entry.as_of.shared();
+    out.number(as_of.millis);
+    out.number(as_of.sequence);
+    out.number(u64::try_from(fill_time.as_micros()).unwrap_or(u64::MAX));
+    out.u16(status.as_u16());
+    out.text(names);
+    names::write_lines(out, lines)?;
+    out.text(entry.content());
+    Ok(())
 }
 
-fn read_entry(input: &mut Reader<'_>, key: Bytes, stored: Stored) -> Result<Entry, DecodeError> {
+fn read_entry(input: &mut Reader<'_>, key: &[u8], stored: Stored) -> Result<Entry, DecodeError> {
     let (times, vouched) = read_times(input, stored)?;
-    let as_of = Position { millis: input.u64()?, sequence: input.u64()? };
-    let fill_time = Duration::from_micros(input.u64()?);
+    let as_of = Position { millis: input.number()?, sequence: input.number()? };
+    let fill_time = Duration::from_micros(input.number()?);
     let status = StatusCode::from_u16(input.u16()?).map_err(|_| Damaged("status"))?;
     if !is_final(status) {
         return Err(Damaged("status"));
     }
-    let namespace = input.str()?;
-    let url = input.str()?;
-    let tags = read_texts(input)?;
-    let groups = read_texts(input)?;
-    let headers = read_headers(input)?;
+    let names = input.text()?;
+    let lines = names::read_lines(input)?;
+    // Refuses control characters: whoever can write to Valkey cannot split a response.
+    let lines = Lines::checked(&lines).ok_or(Damaged("fields"))?;
     let body = input.bytes()?;
-    let response = StoredResponse { status, headers, body, times };
-    Ok(Entry::from(Draft {
-        key,
-        response,
-        namespace,
-        url,
-        tags,
-        groups,
-        as_of,
-        vouched,
-        fill_time,
-    }))
+    let mut entry = Entry::of(&Parts { status, fill_time, key, names, lines }, body, &times);
+    if !entry.has_sound_names() || entry.longest_list() > MAX_LIST {
+        return Err(Damaged("names"));
+    }
+    (entry.as_of, entry.vouched) = (as_of, vouched);
+    Ok(entry)
 }
 
 /// The times of the response, and when it was last vouched for.
 fn read_times(input: &mut Reader<'_>, stored: Stored) -> Result<(Times, Timestamp), DecodeError> {
     let response_time = stored.at - input.millis()?;
     let initial_age = input.millis()?;
-    let (fresh, stale, error) = (input.i64()?, input.i64()?, input.i64()?);
+    let (fresh, stale, error) = (input.signed()?, input.signed()?, input.signed()?);
     let vouched = stored.at - input.millis()?;
     let keep = i64::try_from(stored.lifetime.as_millis()).map_err(|_| Damaged("lifetime"))?;
     if fresh > stale || stale > keep || error > keep {
@@ -252,42 +245,25 @@ fn read_times(input: &mut Reader<'_>, stored: Stored) -> Result<(Times, Timestam
     Ok((times, vouched))
 }
 
-fn read_texts(input: &mut Reader<'_>) -> Result<Vec<Box<str>>, DecodeError> {
-    (0..input.count(MAX_LIST)?).map(|_| input.str()).collect()
-}
-
-fn read_headers(input: &mut Reader<'_>) -> Result<HeaderMap, DecodeError> {
-    let count = input.count(MAX_HEADERS)?;
-    let mut headers = HeaderMap::with_capacity(count);
-    for _ in 0..count {
-        let name = HeaderName::from_bytes(&input.bytes()?).map_err(|_| Damaged("field name"))?;
-        // Refuses control characters: whoever can write to Valkey cannot split a response.
-        let value =
-            HeaderValue::from_maybe_shared(input.bytes()?).map_err(|_| Damaged("field value"))?;
-        headers.try_append(name, value).map_err(|_| Damaged("fields"))?;
-    }
-    Ok(headers)
-}
-
 fn write_varies(out: &mut Writer, varies: &Varies, now: Timestamp) -> Result<(), Unencodable> {
     out.count(varies.names.len(), MAX_LIST)?;
     for name in &varies.names {
-        out.text(name.as_str().as_bytes())?;
+        out.text(name.as_str().as_bytes());
     }
     out.count(varies.variants.len(), MAX_LIST)?;
     for (variant, keep_until) in &varies.variants {
         out.raw(&variant.0);
-        out.u64(millis(keep_until.since(now)));
+        out.number(millis(keep_until.since(now)));
     }
     Ok(())
 }
 
 fn read_varies(input: &mut Reader<'_>, key: Bytes, stored: Stored) -> Result<Varies, DecodeError> {
     let names = (0..input.count(MAX_LIST)?)
-        .map(|_| HeaderName::from_bytes(&input.bytes()?).map_err(|_| Damaged("field name")))
+        .map(|_| HeaderName::from_bytes(input.text()?).map_err(|_| Damaged("field name")))
         .collect::<Result<Vec<_>, _>>()?;
     let variants = (0..input.count(MAX_LIST)?)
-        .map(|_| Ok((Digest(input.array()?), stored.at + Duration::from_millis(input.u64()?))))
+        .map(|_| Ok((Digest(input.array()?), stored.at + input.millis()?)))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Varies { key, names, variants, keep_until: stored.at + stored.lifetime })
 }

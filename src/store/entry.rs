@@ -2,7 +2,8 @@
 //! allocations as it can be.
 //!
 //! ```text
-//! block  ::= status (2)  fill time µs  length of the key, of the names, of the lines
+//! block  ::= status (2)  fill time µs  received ms  age then ms
+//!            length of the key, of the names, of the lines
 //!            key  names  lines  CR LF  [content]
 //! names  ::= nothing, if the key says where the entry is and it has no tags and groups
 //!          | 0 or 1 namespace url   count tag*   count group*
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::Judged;
 use crate::key::Located;
@@ -42,7 +43,7 @@ const NUMBERS: usize = 2;
 #[derive(Clone, Debug)]
 pub struct Entry {
     data: Data,
-    times: Packed,
+    ends: Ends,
     /// Position that had been applied here when the origin was asked for it.
     pub as_of: Position,
     /// When this process last had the origin's word for it: filled, or validated by a 304.
@@ -81,15 +82,44 @@ enum Data {
     Apart(Arc<(Bytes, Bytes)>),
 }
 
-/// [`Times`] in 48 bytes, the age in milliseconds like everything else.
+/// [`Times`], but for those of its receipt, which are in the block.
 #[derive(Clone, Copy, Debug)]
-struct Packed {
-    response_time: Timestamp,
-    initial_age: u64,
+struct Ends {
     fresh_until: Timestamp,
     stale_until: Timestamp,
     error_until: Timestamp,
     keep_until: Timestamp,
+}
+
+/// What a block holds, besides the content.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'a> {
+    pub status: StatusCode,
+    pub fill_time: Duration,
+    pub key: &'a [u8],
+    /// Where it is and what it belongs to, as far as the key does not say.
+    pub names: &'a [u8],
+    pub lines: Lines<'a>,
+}
+
+/// What a hit needs of an entry.
+#[derive(Clone, Debug)]
+pub struct Glance<'a> {
+    /// Final status code.
+    pub status: StatusCode,
+    /// See [`Entry::times`].
+    pub times: Times,
+    /// See [`Entry::fill_time`].
+    pub fill_time: Duration,
+    /// See [`Entry::lines`].
+    pub lines: Lines<'a>,
+    /// Bytes of content.
+    pub length: usize,
+    /// The lines, the empty line that ends the head, and the content, which is the second part if it
+    /// is too large to be kept with them.
+    pub tail: (Bytes, Option<Bytes>),
+    /// They may follow fields of our own as they are ([`Lines::are_a_head`]).
+    pub is_a_head: bool,
 }
 
 /// A block, taken apart.
@@ -98,6 +128,8 @@ struct Block<'a> {
     status: StatusCode,
     is_a_head: bool,
     fill_time: Duration,
+    response_time: Timestamp,
+    initial_age: Duration,
     key: &'a [u8],
     names: &'a [u8],
     lines: &'a [u8],
@@ -135,27 +167,40 @@ impl Entry {
         }
     }
 
-    /// What follows the fields of our own in a message that is made of it: its lines, the empty line
-    /// that ends the head, and the content if that is not too large to be kept with them, which it
-    /// is if the second part is there. `None` if the lines need a look ([`Lines::are_a_head`]).
-    pub fn tail(&self) -> Option<(Bytes, Option<Bytes>)> {
+    /// All that a hit needs, at one look into the block.
+    pub fn at_a_glance(&self) -> Glance<'_> {
         let (block, content) = match &self.data {
             Data::Together(block) => (block, None),
-            Data::Apart(both) => (&both.0, Some(both.1.clone())),
+            Data::Apart(both) => (&both.0, Some(&both.1)),
         };
-        let behind = self.block();
-        let from = block.len() - behind.lines.len() - behind.rest.len();
-        behind.is_a_head.then(|| (block.slice(from..), content))
+        let seen = self.block();
+        let from = block.len() - seen.lines.len() - seen.rest.len();
+        let together = seen.rest.len().saturating_sub(END.len());
+        Glance {
+            status: seen.status,
+            times: self.times_by(&seen),
+            fill_time: seen.fill_time,
+            lines: Lines::written(seen.lines),
+            length: content.map_or(together, Bytes::len),
+            tail: (block.slice(from..), content.cloned()),
+            is_a_head: seen.is_a_head,
+        }
     }
 
     /// When it was received and until when it may be used.
-    pub const fn times(&self) -> Times {
-        self.times.unpacked()
+    pub fn times(&self) -> Times {
+        self.times_by(&self.block())
+    }
+
+    const fn times_by(&self, block: &Block<'_>) -> Times {
+        let Block { response_time, initial_age, .. } = *block;
+        let Ends { fresh_until, stale_until, error_until, keep_until } = self.ends;
+        Times { response_time, initial_age, fresh_until, stale_until, error_until, keep_until }
     }
 
     /// Until here the store keeps it.
     pub const fn keep_until(&self) -> Timestamp {
-        self.times.keep_until
+        self.ends.keep_until
     }
 
     /// How long the origin took to answer, for "origin time saved".
@@ -173,6 +218,11 @@ impl Entry {
     /// The fields as a map.
     pub fn headers(&self) -> HeaderMap {
         self.lines().to_map(self.head())
+    }
+
+    /// The fields of these names.
+    pub fn headers_named(&self, names: &[HeaderName]) -> HeaderMap {
+        self.lines().to_map_of(names, self.head())
     }
 
     /// Head, body, times.
@@ -229,7 +279,9 @@ impl Entry {
 
     /// The same, for other times.
     pub fn with_times(&self, times: Times) -> Self {
-        Self { times: Packed::of(&times), ..self.clone() }
+        let mut other = Self::of(&self.parts(), self.body(), &times);
+        (other.as_of, other.vouched) = (self.as_of, self.vouched);
+        other
     }
 
     /// The same with another content and other tags.
@@ -237,15 +289,10 @@ impl Entry {
         let block = self.block();
         let Names { namespace, url, groups, .. } = self.names();
         let names = written_names(block.key, &namespace, &url, tags, &groups);
-        let push_lines = |out: &mut Vec<u8>| out.extend_from_slice(block.lines);
-        let head = Head {
-            status: block.status,
-            fill_time: block.fill_time,
-            key: block.key,
-            names: &names,
-            lines: block.lines.len(),
-        };
-        Self { data: Data::of(&head, push_lines, content), ..self.clone() }
+        let parts = Parts { names: &names, ..self.parts() };
+        let mut other = Self::of(&parts, content, &self.times());
+        (other.as_of, other.vouched) = (self.as_of, self.vouched);
+        other
     }
 
     /// Bytes of memory that it holds in its blocks, as they were asked for.
@@ -253,6 +300,48 @@ impl Entry {
         match &self.data {
             Data::Together(block) => [block.len(), 0],
             Data::Apart(both) => [both.0.len(), both.1.len()],
+        }
+    }
+
+    /// From what was written elsewhere; of no time and no position yet.
+    pub(super) fn of(parts: &Parts<'_>, content: Bytes, times: &Times) -> Self {
+        let Parts { status, fill_time, key, names, lines } = *parts;
+        let lines_length = lines.as_bytes().len();
+        let head = Head { status, fill_time, times, key, names, lines: lines_length };
+        let push_lines = |out: &mut Vec<u8>| out.extend_from_slice(lines.as_bytes());
+        Self {
+            data: Data::of(&head, push_lines, content),
+            ends: Ends::of(times),
+            as_of: Position::ZERO,
+            vouched: Timestamp::ZERO,
+            judged: Judged::default(),
+        }
+    }
+
+    pub(super) fn parts(&self) -> Parts<'_> {
+        let Block { status, fill_time, key, names, lines, .. } = self.block();
+        Parts { status, fill_time, key, names, lines: Lines::written(lines) }
+    }
+
+    /// Do its names say where it is and what it belongs to, in the way that they are written here?
+    pub(super) fn has_sound_names(&self) -> bool {
+        let Block { key, names, .. } = self.block();
+        if names.is_empty() {
+            return Located::by(key).is_some();
+        }
+        Names::read(key, names).is_some_and(|Names { namespace, url, tags, groups }| {
+            written_names(key, &namespace, &url, &tags, &groups) == names
+        })
+    }
+
+    /// How many tags or groups it has, whichever are more.
+    pub(super) fn longest_list(&self) -> usize {
+        match self.block().names {
+            [] => 0,
+            _ => {
+                let Names { tags, groups, .. } = self.names();
+                tags.len().max(groups.len())
+            }
         }
     }
 
@@ -282,6 +371,7 @@ impl From<Draft> for Entry {
         let head = Head {
             status: response.status,
             fill_time,
+            times: &response.times,
             key: &key,
             names: &names,
             lines: lines::length(&response.headers),
@@ -289,7 +379,7 @@ impl From<Draft> for Entry {
         let push_lines = |out: &mut Vec<u8>| lines::write(&response.headers, out);
         Self {
             data: Data::of(&head, push_lines, response.body),
-            times: Packed::of(&response.times),
+            ends: Ends::of(&response.times),
             as_of,
             vouched,
             judged: Judged::default(),
@@ -301,6 +391,7 @@ impl From<Draft> for Entry {
 struct Head<'a> {
     status: StatusCode,
     fill_time: Duration,
+    times: &'a Times,
     key: &'a [u8],
     names: &'a [u8],
     /// Their length.
@@ -310,17 +401,21 @@ struct Head<'a> {
 impl Data {
     fn of(head: &Head<'_>, push_lines: impl FnOnce(&mut Vec<u8>), content: Bytes) -> Self {
         let inside = if content.len() <= TOGETHER { &content[..] } else { &[] };
-        let micros = u64::try_from(head.fill_time.as_micros()).unwrap_or(u64::MAX);
-        let lengths = [head.key.len(), head.names.len(), head.lines];
-        let numbers =
-            leb_length(micros) + lengths.map(|n| leb_length(n as u64)).iter().sum::<usize>();
-        let length = NUMBERS + numbers + lengths.iter().sum::<usize>() + END.len() + inside.len();
+        let bounded = |number: u128| u64::try_from(number).unwrap_or(u64::MAX);
+        let numbers = [
+            bounded(head.fill_time.as_micros()),
+            head.times.response_time.as_millis(),
+            // Rounded up: a response may get older by it, never younger.
+            bounded(head.times.initial_age.as_nanos().div_ceil(1_000_000)),
+            head.key.len() as u64,
+            head.names.len() as u64,
+            head.lines as u64,
+        ];
+        let texts = head.key.len() + head.names.len() + head.lines + END.len() + inside.len();
+        let length = NUMBERS + numbers.map(leb_length).iter().sum::<usize>() + texts;
         let mut block = Vec::with_capacity(length);
         block.put_u16(head.status.as_u16());
-        put_leb(micros, &mut block);
-        for length in lengths {
-            put_leb(length as u64, &mut block);
-        }
+        numbers.iter().for_each(|number| put_leb(*number, &mut block));
         block.extend_from_slice(head.key);
         block.extend_from_slice(head.names);
         let before = block.len();
@@ -342,6 +437,8 @@ impl<'a> Block<'a> {
         status: StatusCode::OK,
         is_a_head: false,
         fill_time: Duration::ZERO,
+        response_time: Timestamp::ZERO,
+        initial_age: Duration::ZERO,
         key: &[],
         names: &[],
         lines: &[],
@@ -354,11 +451,23 @@ impl<'a> Block<'a> {
         let is_a_head = status & IS_A_HEAD != 0;
         let status = StatusCode::from_u16(status & !IS_A_HEAD).ok()?;
         let fill_time = Duration::from_micros(take_leb(&mut rest)?);
+        let response_time = Timestamp::from_millis(take_leb(&mut rest)?);
+        let initial_age = Duration::from_millis(take_leb(&mut rest)?);
         let lengths = [take_length(&mut rest)?, take_length(&mut rest)?, take_length(&mut rest)?];
         let (key, rest) = rest.split_at_checked(lengths[0])?;
         let (names, rest) = rest.split_at_checked(lengths[1])?;
         let (lines, rest) = rest.split_at_checked(lengths[2])?;
-        Some(Self { status, is_a_head, fill_time, key, names, lines, rest })
+        Some(Self {
+            status,
+            is_a_head,
+            fill_time,
+            response_time,
+            initial_age,
+            key,
+            names,
+            lines,
+            rest,
+        })
     }
 }
 
@@ -412,29 +521,10 @@ fn written_names(
     out
 }
 
-impl Packed {
-    fn of(times: &Times) -> Self {
-        // Rounded up: a response may get older by it, never younger.
-        let millis = times.initial_age.as_nanos().div_ceil(1_000_000);
-        Self {
-            response_time: times.response_time,
-            initial_age: u64::try_from(millis).unwrap_or(u64::MAX),
-            fresh_until: times.fresh_until,
-            stale_until: times.stale_until,
-            error_until: times.error_until,
-            keep_until: times.keep_until,
-        }
-    }
-
-    const fn unpacked(self) -> Times {
-        Times {
-            response_time: self.response_time,
-            initial_age: Duration::from_millis(self.initial_age),
-            fresh_until: self.fresh_until,
-            stale_until: self.stale_until,
-            error_until: self.error_until,
-            keep_until: self.keep_until,
-        }
+impl Ends {
+    const fn of(times: &Times) -> Self {
+        let Times { fresh_until, stale_until, error_until, keep_until, .. } = *times;
+        Self { fresh_until, stale_until, error_until, keep_until }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::semantics::time::Timestamp;
 
 /// What a record costs besides its own blocks: the struct, its place here, and what the first look
 /// at its content takes.
-const RECORD_OVERHEAD: u64 = 256;
+const RECORD_OVERHEAD: u64 = 208;
 /// Entries that fit into a shard at the least.
 const PER_SHARD: u64 = 4;
 /// More shards than this gain nothing.
@@ -80,7 +80,7 @@ impl MemoryStore {
         if held.keep_until <= now {
             return Admission::Expired;
         }
-        if held.weight > self.limit {
+        if held.weight() > self.limit {
             shard.cache.remove(&key.digest);
             shard.refused.add(1);
             return Admission::TooHeavy;
@@ -285,13 +285,22 @@ impl Shard {
 #[derive(Clone)]
 struct Held {
     record: Record,
+    /// The record's own, so that a sweep need not look at it.
     keep_until: Timestamp,
-    weight: u64,
 }
 
 impl Held {
     fn new(record: Record) -> Self {
-        Self { keep_until: record.keep_until(), weight: weight(&record), record }
+        Self { keep_until: record.keep_until(), record }
+    }
+
+    /// About how many bytes of memory it takes.
+    fn weight(&self) -> u64 {
+        let own = match &self.record {
+            Record::Entry(entry) => entry_weight(entry),
+            Record::Varies(varies) => varies_weight(varies),
+        };
+        RECORD_OVERHEAD + own
     }
 
     /// Digests can collide; texts cannot.
@@ -300,24 +309,21 @@ impl Held {
     }
 }
 
-fn weight(record: &Record) -> u64 {
-    RECORD_OVERHEAD
-        + match record {
-            Record::Entry(entry) => entry_weight(entry),
-            Record::Varies(varies) => varies_weight(varies),
-        }
-}
-
 fn entry_weight(entry: &Entry) -> u64 {
-    entry.allocated().map(|bytes| class(bytes as u64)).iter().sum()
+    entry.allocated().iter().filter(|bytes| **bytes > 0).map(|bytes| class(*bytes as u64)).sum()
 }
 
-/// What the allocator takes for so many bytes: it has four sizes from each power of two to the
-/// next, and of the larger ones the pages that are never written are not there.
+/// What mimalloc takes for so many bytes. It has four sizes from each power of two to the next, and
+/// cuts pages of 64 or 512 KiB into as many of one size as fit. Of what is larger, memory that is
+/// never written is not there.
 fn class(bytes: u64) -> u64 {
-    const PAGE: u64 = 4096;
+    const PAGES: [(u64, u64); 2] = [(8 << 10, 64 << 10), (64 << 10, 512 << 10)];
     let step = bytes.checked_ilog2().map_or(8, |log| 1 << log.saturating_sub(2));
-    bytes.next_multiple_of(step.clamp(8, PAGE))
+    let size = bytes.next_multiple_of(step.max(8));
+    match PAGES.iter().find(|(largest, _)| size <= *largest) {
+        Some((_, page)) => page / (page / size.max(8)),
+        None => bytes.next_multiple_of(4 << 10),
+    }
 }
 
 fn varies_weight(varies: &Varies) -> u64 {
@@ -329,7 +335,7 @@ struct Weigh;
 
 impl Weighter<Digest, Held> for Weigh {
     fn weight(&self, _: &Digest, held: &Held) -> u64 {
-        held.weight
+        held.weight()
     }
 }
 

@@ -27,7 +27,7 @@ mod throttle;
 pub mod tiered;
 pub mod valkey;
 
-pub use entry::{Draft, Entry};
+pub use entry::{Draft, Entry, Glance};
 pub use ledger::Judged;
 pub use open::{Meters, OpenError, Opened, open};
 

@@ -144,7 +144,7 @@ impl Shelf {
     /// Takes the record away that has this digest for a key; whether there was one.
     pub(crate) fn loses(&self, digest: &str) -> bool {
         let mut connection = self.valkey.client();
-        let pattern = format!("{}:e:*:{digest}", self.prefix);
+        let pattern = format!("{}:e:{digest}", self.prefix);
         let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query(&mut connection).unwrap();
         let deleted = keys.iter().map(|key| redis::cmd("DEL").arg(key).query(&mut connection));
         deleted.map(Result::<usize, _>::unwrap).sum::<usize>() > 0

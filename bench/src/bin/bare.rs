@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use http::Request;
 use hyper::body::Incoming;
@@ -11,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use larder_bench::toy::{Wish, answer};
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -28,6 +30,9 @@ async fn main() -> std::io::Result<()> {
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| async move {
                 let wish = Wish::of(request.uri().path());
+                if wish.delay > 0 {
+                    sleep(Duration::from_millis(wish.delay)).await;
+                }
                 Ok::<_, Infallible>(answer(&request, wish))
             });
             // A client that leaves in the middle is how every run ends.

@@ -10,7 +10,6 @@ use super::asked::Asked;
 use super::part;
 use crate::body::Body;
 use crate::layers::collapse::Shared;
-use crate::layers::collapse::content::Reader;
 use crate::layers::handled::{Handled, attach};
 use crate::plan::{FetchReason, StaleReason};
 use crate::semantics::cache_status::{CacheStatus, Forwarded};
@@ -57,17 +56,17 @@ pub fn entry(asked: &Asked, entry: &Entry, served: Served, now: Timestamp) -> Re
     attach(response, handled(asked, served, &times, entry.fill_time(), now))
 }
 
-/// A response from a fill whose content is still arriving.
+/// A response from a fill, whose content may still be arriving.
 pub fn shared(
     asked: &Asked,
     shared: &Shared,
-    reader: Reader,
+    body: Body,
     (reason, asker): (FetchReason, Asker),
     now: Timestamp,
 ) -> Response<Body> {
     let entry = &shared.entry;
     let times = &entry.times();
-    let body = || Body::streaming(reader);
+    let body = || body;
     // Others get what may be stored: fields that are marked as the asker's are not among that.
     let headers = match asker {
         Asker::Own => shared.head.headers.clone(),

@@ -15,7 +15,6 @@ use crate::body::Body;
 use crate::config::RequestDirectives;
 use crate::error::OriginFault;
 use crate::key::{Key, tags};
-use crate::layers::collapse::content::Reader;
 use crate::layers::collapse::{Flight, Found, Joined, Lead, Settlement, Shared};
 use crate::ledger::Standing;
 use crate::plan::request::may_stand_in;
@@ -63,7 +62,8 @@ pub async fn through<S: Origin>(
     if company == Company::Alone {
         return waiting.lead(inner, looked, None).await;
     }
-    let belongs = asked.belongs();
+    // Worked out before the flights are locked, and mostly for nothing: nobody asks for this yet.
+    let belongs = means.flights.has(looked.key.digest).then(|| asked.belongs());
     let (now, applied) = (means.now(), means.ledger.applied());
     // Tags that stand in the content are known when it has been read: too late for who joins now.
     let untold = tags::needs_json(&asked.route.tags);
@@ -72,6 +72,7 @@ pub async fn through<S: Origin>(
     let newer = asked.route.request_directives == RequestDirectives::Honour
         && asked.demands.are_about_age();
     let joined = means.flights.join(looked.key.digest, applied, now, |flight| {
+        let belongs = belongs.unwrap_or_else(|| asked.belongs());
         let good = lookup::may_join(means, asked, &belongs, flight, now);
         let in_time = !newer || flight.is_fetching();
         good && flight.is_open(now) && in_time && (!untold || flight.as_of >= applied)
@@ -84,6 +85,11 @@ pub async fn through<S: Origin>(
             if again.is_servable() && unasked {
                 drop(lead);
                 return Step::Again(looked.names);
+            }
+            // … and may have shown that the key varies: who asks for the same variant is elsewhere.
+            if again.key.digest != looked.key.digest {
+                drop(lead);
+                return Step::Again(again.names);
             }
             waiting.lead(inner, looked, Some(lead)).await
         }
@@ -134,7 +140,13 @@ struct Waiting<'a> {
 impl Waiting<'_> {
     async fn lead<S: Origin>(self, inner: &S, looked: Looked, lead: Option<Lead>) -> Step {
         let (reply, filled) = oneshot::channel();
-        tokio::spawn(self.fill(inner, looked, lead, reply).run());
+        let mut fill = self.fill(inner, looked, lead, reply);
+        // What is in the store needs no task of its own. If this client leaves meanwhile, those who
+        // wait with it look for themselves.
+        match fill.look().await {
+            Some(found) => fill.settle(found),
+            None => drop(tokio::spawn(fill.run())),
+        }
         self.filled(filled).await
     }
 
@@ -170,7 +182,7 @@ impl Waiting<'_> {
         self.reason = self.found_out.get().copied().unwrap_or(self.reason);
         match filled {
             Ok(Filled::Settled(settlement)) => self.settled(settlement, Asker::Own),
-            Ok(Filled::Shared(shared, reader)) => self.read(&shared, reader, Asker::Own),
+            Ok(Filled::Shared(shared, body)) => self.read(&shared, body, Asker::Own),
             Ok(Filled::Own(response, why, took)) => {
                 Step::Done(deliver::own(self.asked, response, self.reason, why.as_str(), took))
             }
@@ -210,14 +222,14 @@ impl Waiting<'_> {
         }
     }
 
-    fn read(&self, shared: &Shared, reader: Reader, asker: Asker) -> Step {
+    fn read(&self, shared: &Shared, body: Body, asker: Asker) -> Step {
         if !shared.stored
             && let Some(response) = self.instead(shared.instead.as_ref())
         {
             return Step::Done(response);
         }
         let now = self.means.now();
-        Step::Done(deliver::shared(self.asked, shared, reader, (self.reason, asker), now))
+        Step::Done(deliver::shared(self.asked, shared, body, (self.reason, asker), now))
     }
 
     /// Somebody else's response is for this request too if it is the variant that this one asks
@@ -232,8 +244,8 @@ impl Waiting<'_> {
         if standing != Standing::Good {
             return Step::Again(None);
         }
-        match shared.content.reader() {
-            Some(reader) => self.read(shared, reader, Asker::Other),
+        match shared.content.body() {
+            Some(body) => self.read(shared, body, Asker::Other),
             None => Step::Again(None),
         }
     }

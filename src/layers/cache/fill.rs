@@ -9,17 +9,20 @@
 //! | something for the asker alone | it | nothing: they fetch for themselves | nothing |
 //! | 304 to what we did not ask, or nothing | 502 or 504, or something stale | the same | nothing; a back-off is noted |
 
+use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, Response};
-use http_body::Body as _;
+use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 
 use super::ask::ask;
 use super::asked::Asked;
+use super::early::Early;
 use super::lease::{self, Permission};
 use super::lookup;
 use super::notes::UNSHAREABLE_FOR;
@@ -30,7 +33,7 @@ use crate::body::Body;
 use crate::error::{OriginFault, ProxyError};
 use crate::key::Key;
 use crate::key::tags;
-use crate::layers::collapse::content::{Content, End, Pushed, Reader};
+use crate::layers::collapse::content::{Content, End, Pushed};
 use crate::layers::collapse::{Found, Lead, Settlement, Shared};
 use crate::ledger::Standing;
 use crate::plan::response::settle;
@@ -76,9 +79,9 @@ pub struct Fill<S> {
 pub enum Filled {
     /// What the waiters get too.
     Settled(Settlement),
-    /// The same, when it is a response on its way: with a place at its beginning, taken before the
-    /// first piece arrived.
-    Shared(Arc<Shared>, Reader),
+    /// The same, when it is a response on its way: with its content, or a place at the beginning of
+    /// that, taken before the first piece arrived.
+    Shared(Arc<Shared>, Body),
     /// The origin's answer, for the asker alone; why, and how long the origin took.
     Own(Response<Body>, NotShared, Duration),
     /// The same, an error; what there is to serve instead.
@@ -86,8 +89,12 @@ pub enum Filled {
 }
 
 impl<S: Origin> Fill<S> {
-    /// Runs it to its end.
-    pub async fn run(mut self) {
+    /// Runs it to its end. It has a place of its own: what is as large costs whoever hands it on.
+    pub fn run(self) -> impl Future<Output = ()> + Send {
+        Box::pin(self.steps())
+    }
+
+    async fn steps(mut self) {
         if let Some(found) = self.look().await {
             self.settle(found);
             return;
@@ -131,7 +138,7 @@ impl<S: Origin> Fill<S> {
 
     /// Before the origin is troubled: is it in the store that processes share? Asked once for all
     /// who wait.
-    async fn look(&mut self) -> Option<Settlement> {
+    pub async fn look(&mut self) -> Option<Settlement> {
         if !self.means.store.is_shared() || self.shared != lookup::Shared::Unasked {
             return None;
         }
@@ -220,7 +227,7 @@ impl<S: Origin> Fill<S> {
     async fn store(
         mut self,
         parts: Parts,
-        body: Body,
+        mut body: Body,
         times: Times,
         moment: Moment,
         held: lease::Held,
@@ -249,14 +256,21 @@ impl<S: Origin> Fill<S> {
         self.means.failures.forget(self.key.digest);
         let entry = self.recipe().from_head(&key, &parts, tags, times, moment);
         let shared = self.share(parts, &body, entry, &names, true);
-        self.settle(Settlement::Shared(Arc::clone(&shared)));
         let _ends = Ending(&shared.content);
-        let end = pump(body, &shared.content).await.unwrap_or(End::Broken);
+        let early = Early::of(&mut body).await;
+        let at_once = early.is_whole() && shared.content.has_room(early.bytes());
+        if !at_once {
+            self.settle(Settlement::Shared(Arc::clone(&shared)));
+        }
+        let end = early.pour(body, &shared.content).await.unwrap_or(End::Broken);
         let complete = (end == End::Complete).then(|| self.complete(&key, &shared)).flatten();
         let store = Arc::clone(&self.means.store);
         // Memory has it from here on, before the last reader ends: who asks next finds it.
         let put = complete.map(|entry| store.put(&key, Record::Entry(entry)));
         shared.content.end(end);
+        if at_once {
+            self.settle(Settlement::Shared(Arc::clone(&shared)));
+        }
         let Some(put) = put else {
             held.end(LeaseEnd::Dropped).await;
             return;
@@ -431,7 +445,8 @@ impl<S: Origin> Fill<S> {
         self.means.failures.note(self.key.digest, now, self.means.retry_after);
     }
 
-    fn settle(&mut self, settlement: Settlement) {
+    /// Tells the asker, and those who wait with it.
+    pub fn settle(&mut self, settlement: Settlement) {
         if let Some(lead) = &self.lead {
             lead.settle(settlement.clone());
         }
@@ -441,8 +456,8 @@ impl<S: Origin> Fill<S> {
         }
         let Some(reply) = self.reply.take() else { return };
         let filled = match settlement {
-            Settlement::Shared(shared) => match shared.content.reader() {
-                Some(reader) => Filled::Shared(shared, reader),
+            Settlement::Shared(shared) => match shared.content.body() {
+                Some(body) => Filled::Shared(shared, body),
                 None => Filled::Settled(Settlement::Again),
             },
             other => Filled::Settled(other),
@@ -456,21 +471,27 @@ impl<S: Origin> Fill<S> {
 pub(super) async fn pump(mut body: Body, content: &Content) -> Option<End> {
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return Some(End::Broken) };
-        match frame.into_data() {
-            Ok(piece) if piece.is_empty() => {}
-            Ok(piece) => {
-                if content.push(piece) == Pushed::TooLarge {
-                    content.room().await?;
-                }
+        add(frame, content).await?;
+    }
+    Some(End::Complete)
+}
+
+/// Adds one frame, and waits for room behind it. `None`: nobody wants it any more.
+pub(super) async fn add(frame: Frame<Bytes>, content: &Content) -> Option<()> {
+    match frame.into_data() {
+        Ok(piece) if piece.is_empty() => {}
+        Ok(piece) => {
+            if content.push(piece) == Pushed::TooLarge {
+                content.room().await?;
             }
-            Err(frame) => {
-                if let Ok(trailers) = frame.into_trailers() {
-                    content.push_trailers(trailers);
-                }
+        }
+        Err(frame) => {
+            if let Ok(trailers) = frame.into_trailers() {
+                content.push_trailers(trailers);
             }
         }
     }
-    Some(End::Complete)
+    Some(())
 }
 
 /// Whatever becomes of a fill, its readers do not wait for ever.

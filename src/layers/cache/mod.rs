@@ -19,6 +19,7 @@
 pub mod ask;
 pub mod asked;
 pub mod deliver;
+pub mod early;
 pub mod explain;
 pub mod fetch;
 pub mod fill;
@@ -293,7 +294,7 @@ async fn settle<S: Origin>(
             && means.store.is_shared()
             && (alone || refused)
         {
-            looked = lookup::fetch(means, &asked, looked.names.as_deref()).await;
+            looked = Box::pin(lookup::fetch(means, &asked, looked.names.as_deref())).await;
         }
         looked = match act(means, inner, &asked, looked, company).await {
             Step::Done(response) => return Ok(response),
@@ -355,10 +356,11 @@ async fn act<S: Origin>(
         }
         (Plan::Fetch(reason) | Plan::Revalidate(reason), _) => {
             if asked.method == Method::HEAD {
-                return head::through(means, inner, asked, looked, reason).await;
+                return Box::pin(head::through(means, inner, asked, looked, reason)).await;
             }
             if range::concerns(asked, &looked, means.now()) {
-                return range::through(means, inner, asked, looked, (reason, company)).await;
+                let part = range::through(means, inner, asked, looked, (reason, company));
+                return Box::pin(part).await;
             }
             fetch::through(means, inner, asked, looked, reason, company).await
         }

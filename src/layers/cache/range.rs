@@ -263,10 +263,10 @@ impl<'a> Parts<'a> {
         }
         let (entry, now) = (&shared.entry, means.now());
         let standing = lookup::standing(means, self.asked, entry, now);
-        match shared.content.reader() {
-            Some(reader) if standing == Standing::Good => {
+        match shared.content.body() {
+            Some(body) if standing == Standing::Good => {
                 let asker = (reason, Asker::Other);
-                Joining::Answered(deliver::shared(self.asked, &shared, reader, asker, now))
+                Joining::Answered(deliver::shared(self.asked, &shared, body, asker, now))
             }
             _ => Joining::Asks(None),
         }
@@ -410,7 +410,7 @@ impl<'a> Parts<'a> {
         tags::strip(&mut head.headers);
         let (largest, budget) = (self.asked.route.max_entry, Arc::clone(&means.fill_budget));
         let content = Content::new(largest, body.size_hint().exact(), budget);
-        let Some(reader) = content.reader() else {
+        let Some(read) = content.body() else {
             return Step::Failed(OriginFault::Broken("nothing to read".into()));
         };
         let chosen =
@@ -441,7 +441,7 @@ impl<'a> Parts<'a> {
         };
         tokio::spawn(keeping.run(entry, body, content));
         let asker = (reason, Asker::Own);
-        Step::Done(deliver::shared(self.asked, &shared, reader, asker, means.now()))
+        Step::Done(deliver::shared(self.asked, &shared, read, asker, means.now()))
     }
 }
 

@@ -8,10 +8,16 @@
 //! | its outcome is known, or known to be unknown: recorded, and the announcement taken back | nothing is left to do |
 //! | `settle` later: recorded again | at the deadline of that the others do it |
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use http::header::HOST;
 use http::{HeaderValue, Request, Response, Uri};
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::ask::ask;
 use super::represent::Noted;
@@ -44,9 +50,44 @@ pub async fn carry_out<S: Origin>(
 ) -> Result<Response<Body>, ProxyError> {
     let writes = means.writes.clone();
     let write = Write { means, route, captures };
-    match writes.spawn(write.run(inner, request)).await {
-        Ok(result) => result,
-        Err(_) => Err(ProxyError::Ours("a write's task ended without an answer")),
+    Lasting::new(writes, write.run(inner, request)).await
+}
+
+/// A future that runs to its end: while somebody waits for it, there and then; afterwards as a task
+/// of its own. Most clients wait, so most writes need no task.
+struct Lasting<F: Future<Output: Send> + Send + 'static> {
+    /// `None` once it has ended, or panicked.
+    future: Option<Pin<Box<F>>>,
+    tasks: TaskTracker,
+    /// It counts as one of them from the beginning.
+    _counted: TaskTrackerToken,
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Lasting<F> {
+    fn new(tasks: TaskTracker, future: F) -> Self {
+        Self { future: Some(Box::pin(future)), _counted: tasks.token(), tasks }
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Future for Lasting<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        // Out of its place meanwhile: one that panics is not polled again.
+        let Some(mut future) = self.future.take() else { return Poll::Pending };
+        let polled = future.as_mut().poll(cx);
+        if polled.is_pending() {
+            self.future = Some(future);
+        }
+        polled
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Drop for Lasting<F> {
+    fn drop(&mut self) {
+        if let (Some(future), Ok(runtime)) = (self.future.take(), Handle::try_current()) {
+            self.tasks.spawn_on(future, &runtime);
+        }
     }
 }
 
@@ -182,5 +223,39 @@ impl Write {
             saved_time: None,
         };
         attach(response, handled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_goes_on_and_is_waited_for_by_the_drain() {
+        let tasks = TaskTracker::new();
+        let (go, gone) = oneshot::channel::<()>();
+        let (done, mut ended) = oneshot::channel();
+        let mut lasting = Box::pin(Lasting::new(tasks.clone(), async move {
+            let _ = gone.await;
+            let _ = done.send(());
+        }));
+        assert!(
+            std::future::poll_fn(|cx| Poll::Ready(lasting.as_mut().poll(cx))).await.is_pending()
+        );
+        tasks.close();
+        assert_eq!(tasks.len(), 1, "it counts from the beginning");
+        drop(lasting);
+        assert!(ended.try_recv().is_err());
+        go.send(()).unwrap();
+        tasks.wait().await;
+        assert!(ended.try_recv().is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_is_waited_for_needs_no_task() {
+        let tasks = TaskTracker::new();
+        assert_eq!(Lasting::new(tasks.clone(), async { 7 }).await, 7);
+        assert!(tasks.is_empty());
     }
 }

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::body::BodyError;
+use crate::body::{Body, BodyError};
 
 /// How far readers may be apart once the content is too large to keep, in bytes.
 const WINDOW: u64 = 4 << 20;
@@ -182,6 +182,27 @@ impl Content {
         state.next_reader += 1;
         state.readers.insert(id, Place::default());
         Some(Reader { content: Arc::clone(self), id, done: false })
+    }
+
+    /// A body from the beginning: all in one piece, if that is here. `None` as for [`Self::reader`].
+    pub fn body(self: &Arc<Self>) -> Option<Body> {
+        self.at_once().map(Body::full).or_else(|| self.reader().map(Body::streaming))
+    }
+
+    /// All of it, if it is complete and in one piece, with nothing behind it.
+    fn at_once(&self) -> Option<Bytes> {
+        let state = self.lock();
+        let complete = state.phase == Phase::Ended(End::Complete) && state.trailers.is_none();
+        match state.pieces.front() {
+            None if complete && state.arrived == 0 => Some(Bytes::new()),
+            Some(piece) if complete && piece.len() as u64 == state.arrived => Some(piece.clone()),
+            _ => None,
+        }
+    }
+
+    /// May so many bytes more be kept? Another fill may take their room before they come.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        self.arrived() + bytes <= self.largest && self.budget.held() + bytes <= self.budget.limit
     }
 
     /// Did it break off? Then it is of no use to anybody who comes now.
@@ -543,6 +564,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_complete_in_one_piece_is_read_at_once() {
+        let content = Content::new(100, Some(3), budget());
+        assert!(content.has_room(100) && !content.has_room(101));
+        content.push("123".into());
+        assert!(!content.body().unwrap().is_whole(), "its end is not known yet");
+        assert!(content.has_room(97) && !content.has_room(98));
+        content.end(End::Complete);
+        assert_eq!(content.body().unwrap().whole().unwrap(), "123");
+        let empty = Content::new(100, None, budget());
+        empty.end(End::Complete);
+        assert_eq!(empty.body().unwrap().whole().unwrap(), "");
+    }
+
+    #[tokio::test]
+    async fn what_broke_off_or_comes_in_pieces_is_not_read_at_once() {
+        let content = Content::new(100, None, budget());
+        content.push("12".into());
+        content.push("3".into());
+        content.end(End::Complete);
+        let body = content.body().unwrap();
+        assert!(!body.is_whole());
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "123");
+        let broken = Content::new(100, None, budget());
+        broken.push("12".into());
+        broken.end(End::Broken);
+        assert!(broken.body().is_none());
+    }
+
+    #[tokio::test]
     async fn trailers_follow_the_last_piece() {
         let content = Content::new(100, None, budget());
         let reader = content.reader().unwrap();
@@ -552,6 +602,7 @@ mod tests {
         content.push_trailers(trailers);
         content.end(End::Complete);
         assert_eq!(reader.size_hint().exact(), None, "a length would leave no place for them");
+        assert!(!content.body().unwrap().is_whole(), "nor would one piece");
         let all = reader.collect().await.unwrap();
         assert_eq!(all.trailers().unwrap()["x-sum"], "1");
     }

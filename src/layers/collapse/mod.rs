@@ -160,6 +160,11 @@ impl Flights {
         }
     }
 
+    /// Is there a flight for `digest` now, open or not?
+    pub fn has(&self, digest: Digest) -> bool {
+        self.shard(digest).contains_key(&digest)
+    }
+
     /// Flights under way.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|s| lock(s).len()).sum()

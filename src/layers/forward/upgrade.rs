@@ -25,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::hop;
 use crate::body::Body;
 use crate::error::{OriginFault, ProxyError};
-use crate::peer::{Held, Tunnels};
+use crate::peer::{Held, Switched, Tunnels};
 
 /// A tunnel in which neither side has said anything for this long (up to twice as long) is closed.
 /// WebSocket peers ping far more often.
@@ -71,7 +71,8 @@ impl Handshake {
         let Some(chosen) = chosen else {
             return Err(OriginFault::Malformed("it switched to a protocol not asked for").into());
         };
-        let Some(origin) = response.extensions_mut().remove::<OnUpgrade>() else {
+        let switched = response.extensions_mut().remove::<Switched>();
+        let Some(origin) = switched.and_then(|switched| switched.take()) else {
             return Err(ProxyError::Ours("a 101 without a connection"));
         };
         let held = response.extensions_mut().remove::<Held>();
@@ -125,12 +126,15 @@ fn others_than_http(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::try_from(protocols.join(&b", "[..])).ok()
 }
 
-async fn join_sides(client: OnUpgrade, origin: OnUpgrade) -> Result<(), crate::body::BodyError> {
+async fn join_sides(
+    client: OnUpgrade,
+    origin: impl AsyncRead + AsyncWrite + Unpin,
+) -> Result<(), crate::body::BodyError> {
     // A client that left before its 101 was written never becomes one side of anything.
-    let (client, origin) = tokio::try_join!(client, origin)?;
+    let client = client.await?;
     let moved = Arc::new(AtomicBool::new(false));
     let mut client = Heard { io: TokioIo::new(client), moved: Arc::clone(&moved) };
-    let mut origin = Heard { io: TokioIo::new(origin), moved: Arc::clone(&moved) };
+    let mut origin = Heard { io: origin, moved: Arc::clone(&moved) };
     tokio::select! {
         biased;
         ended = tokio::io::copy_bidirectional(&mut client, &mut origin) => {

@@ -33,8 +33,18 @@ impl Writer {
         self.0.extend_from_slice(&value.to_be_bytes());
     }
 
-    pub(super) fn i64(&mut self, value: i64) {
-        self.0.extend_from_slice(&value.to_be_bytes());
+    /// LEB128.
+    pub(super) fn number(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+    }
+
+    /// The sign in the lowest bit.
+    pub(super) fn signed(&mut self, value: i64) {
+        self.number((value << 1 ^ value >> 63).cast_unsigned());
     }
 
     pub(super) fn raw(&mut self, bytes: &[u8]) {
@@ -45,19 +55,14 @@ impl Writer {
         if count > limit {
             return Err(Unencodable("too many fields, tags or variants"));
         }
-        self.length(count)
+        self.number(count as u64);
+        Ok(())
     }
 
-    pub(super) fn text(&mut self, bytes: &[u8]) -> Result<(), Unencodable> {
-        self.length(bytes.len())?;
+    /// Its length in front.
+    pub(super) fn text(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn length(&mut self, length: usize) -> Result<(), Unencodable> {
-        let length = u32::try_from(length).map_err(|_| Unencodable("too long"))?;
-        self.0.extend_from_slice(&length.to_be_bytes());
-        Ok(())
     }
 
     pub(super) fn seal(mut self) -> Result<Vec<u8>, Unencodable> {
@@ -126,33 +131,48 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_be_bytes)
     }
 
-    pub(super) fn i64(&mut self) -> Result<i64, DecodeError> {
-        self.array().map(i64::from_be_bytes)
+    /// As [`Writer::number`] writes it, and in no other way.
+    pub(super) fn number(&mut self) -> Result<u64, DecodeError> {
+        let mut value = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            value |= bits << shift;
+            if byte < 0x80 {
+                let is_shortest = byte > 0 || shift == 0;
+                let fits = value >> shift == bits;
+                return if is_shortest && fits { Ok(value) } else { Err(Damaged("number")) };
+            }
+        }
+        Err(Damaged("number"))
+    }
+
+    pub(super) fn signed(&mut self) -> Result<i64, DecodeError> {
+        self.number().map(|value| (value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
     pub(super) fn millis(&mut self) -> Result<Duration, DecodeError> {
-        self.u64().map(Duration::from_millis)
+        self.number().map(Duration::from_millis)
     }
 
     pub(super) fn count(&mut self, limit: usize) -> Result<usize, DecodeError> {
-        let count = self.u32()? as usize;
-        // Every item takes at least four bytes, so a short record cannot promise a long list.
-        if count > limit || count > self.rest().len() / 4 {
+        let count = usize::try_from(self.number()?).map_err(|_| Damaged("count"))?;
+        // Every item takes a byte at least, so a short record cannot promise a long list.
+        if count > limit || count > self.rest().len() {
             return Err(Damaged("count"));
         }
         Ok(count)
     }
 
-    /// A slice of the whole, not a copy.
-    pub(super) fn bytes(&mut self) -> Result<Bytes, DecodeError> {
-        let length = self.u32()? as usize;
-        self.take(length).map(|bytes| self.blob.slice_ref(bytes))
+    /// What [`Writer::text`] wrote.
+    pub(super) fn text(&mut self) -> Result<&'a [u8], DecodeError> {
+        let length = usize::try_from(self.number()?).map_err(|_| Damaged("too short"))?;
+        self.take(length)
     }
 
-    pub(super) fn str(&mut self) -> Result<Box<str>, DecodeError> {
-        let length = self.u32()? as usize;
-        let bytes = self.take(length)?;
-        std::str::from_utf8(bytes).map(Box::from).map_err(|_| Damaged("text"))
+    /// The same as a slice of the whole, not a copy.
+    pub(super) fn bytes(&mut self) -> Result<Bytes, DecodeError> {
+        self.text().map(|bytes| self.blob.slice_ref(bytes))
     }
 
     pub(super) fn end(&self) -> Result<(), DecodeError> {

@@ -162,3 +162,22 @@ fn records_survive_many_threads() {
     });
     assert_eq!(store.snapshot().entries, 50);
 }
+
+#[test]
+fn what_it_weighs_is_what_the_allocator_takes() {
+    for (bytes, expected) in [
+        (0, 8),
+        (1, 8),
+        (33, 40),
+        (1_000, 1_024),
+        (1_025, 1_285),
+        (1_280, 1_285),
+        (2_300, 2_621),
+        (5_200, 6_553),
+        (50_200, 58_254),
+        (70_000, 73_728),
+        (1_000_000, 1_003_520),
+    ] {
+        assert_eq!(class(bytes), expected, "{bytes}");
+    }
+}

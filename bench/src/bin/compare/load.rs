@@ -26,6 +26,9 @@ pub struct Report {
     pub windows: Vec<Window>,
     #[serde(default)]
     pub slow_bytes: u64,
+    /// When the last of a crowd had been sent.
+    #[serde(default)]
+    pub sent_us: u64,
     /// How many of the requests were writes.
     #[serde(default)]
     pub writes: u64,
