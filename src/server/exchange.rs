@@ -74,7 +74,7 @@ where
         Exchange {
             services: Arc::clone(&self.services),
             stage: Stage::Asking {
-                service: Some(self.services.take()),
+                service: None,
                 request: Some(Request::from_parts(head, content)),
             },
             broken,
@@ -171,11 +171,12 @@ where
                     return Poll::Ready(Ok(finish(response, this.broken.take(), this.turn)));
                 }
                 StageView::Asking { service, request } => {
-                    if let Some(service) = service {
-                        match ready!(service.poll_ready(cx)) {
-                            Ok(()) => {}
-                            Err(never) => match never {},
-                        }
+                    // Only now: streams that come together have one service take them in turn,
+                    // and remember for each other.
+                    let taking = service.get_or_insert_with(|| this.services.take());
+                    match ready!(taking.poll_ready(cx)) {
+                        Ok(()) => {}
+                        Err(never) => match never {},
                     }
                     // Both are there until `Answering` replaces this stage, right below.
                     let (Some(mut service), Some(request)) = (service.take(), request.take())
