@@ -4,7 +4,7 @@
 //!
 //! | step | as done by | left to the layers |
 //! |---|---|---|
-//! | the fields | `forward` | what has a weight of its own ([`Weight::Own`]); too many or too large |
+//! | the fields | `forward` | what has a weight of its own (`Weight::Own`); too many or too large |
 //! | the target, the host | `forward` | what is not plainly a path; a host that is none, or two |
 //! | the route | `cache` | nothing cached, strict, a rule for the query, a key that is shown, directives that count |
 //! | the key, the entry | `cache::asked`, `cache::lookup` | nothing there; a variant that is not there |

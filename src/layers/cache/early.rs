@@ -57,7 +57,7 @@ impl Early {
         self.bytes
     }
 
-    /// Adds what has arrived to `content`, and then the rest as it comes; see [`pump`].
+    /// Adds what has arrived to `content`, and then the rest as it comes; see `pump`.
     pub async fn pour(self, body: Body, content: &Content) -> Option<End> {
         for frame in self.frames {
             add(frame, content).await?;
