@@ -14,7 +14,10 @@ const KEEPS: &str = "soft_ttl = \"1h\"\nnamespace = \"shop/things\"\ntags = [\"t
 const PATH: &str = "/thing";
 
 async fn with_resource() -> Fleet {
-    let fleet = Fleet::of(2, KEEPS).await;
+    with_resource_in(Fleet::of(2, KEEPS).await).await
+}
+
+async fn with_resource_in(fleet: Fleet) -> Fleet {
     let value = Resource::new("old");
     let (current, written) = (value.clone(), value.clone());
     fleet.origin.when("GET", PATH).answers(move |_| ok(current.get()));
@@ -25,7 +28,7 @@ async fn with_resource() -> Fleet {
             status(204)
         });
     }
-    for of in 0..2 {
+    for of in 0..fleet.larders.len() {
         fleet.warm(of, PATH).await.expect(200, "old");
     }
     fleet.until_stored(1).await;
@@ -132,6 +135,41 @@ async fn positions_go_on_growing_whatever_valkey_has_forgotten() {
         positions.push((time.parse().unwrap(), count.parse().unwrap()));
     }
     assert!(positions.is_sorted_by(|a, b| a < b), "{positions:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_appended_before_anybody_has_looked_stands_above_all_that_was_read() {
+    // So long that what one process does not hear does not make it doubt.
+    let patient = |setup: Setup| setup.store("ledger_lease = \"30s\"").route("/{*rest}", KEEPS);
+    let mut fleet = with_resource_in(Fleet::set_up(1, patient).await).await;
+    redis::cmd("SAVE").exec(&mut fleet.valkey.client()).unwrap();
+    let before = fences(&fleet.larders[0]).await;
+    fleet.valkey.restart();
+    // The first positions of a new life are ahead of the clock, and now more so than in the snapshot.
+    eventually("a new life", async || fences(&fleet.larders[0]).await > before).await;
+    fleet.until_connected().await;
+    fleet.warm(0, PATH).await.expect(200, "old");
+    fleet.larders[0].signal("STOP");
+    fleet.valkey.restart();
+    // It may append, and cannot look.
+    redis::cmd("ACL")
+        .arg(&["SETUSER", "hasty", "on", ">word", "&*", "+@all", "~larder:e:*"])
+        .arg(&["~larder:{l}:ledger", "~larder:{l}:namespaces", "~larder:{l}:intents"])
+        .exec(&mut fleet.valkey.client())
+        .unwrap();
+    let url = fleet.valkey.url().replace("valkey://", "valkey://hasty:word@");
+    let store = format!("valkey = \"{url}\"\ntimeout = \"2s\"");
+    let setup = Setup::before(&fleet.origin.url()).store(&store).route("/{*rest}", KEEPS);
+    fleet.larders.push(setup.start().await);
+    let written = fleet.client(1).asks("PUT", PATH).content("x").send().await;
+    let position = written.field("larder-position").to_owned();
+    let reading = fleet.client(0).asks("GET", PATH).header("larder-min-position", &position);
+    let (reply, ()) = tokio::join!(reading.send(), async {
+        // Before it finds out that Valkey is another one.
+        tokio::task::yield_now().await;
+        fleet.larders[0].signal("CONT");
+    });
+    reply.expect(200, "new");
 }
 
 #[tokio::test(flavor = "multi_thread")]

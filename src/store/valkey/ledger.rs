@@ -14,8 +14,9 @@
 //! | head | its own, when strict routes want it | asks where the stream ends |
 //!
 //! A *life* of the stream is the epoch of the server (`run_id:master_replid`) and the fence that
-//! opened it. The scripts that write to the stream (`look.lua`, `append.lua`) see to it that every
-//! life begins with a fence above everything issued or handed out in the one before. `announce.lua`
+//! opened it. The scripts that write to the stream (`look.lua`, `append.lua` after `open.lua`) see to it
+//! that every life begins with a fence above everything issued or handed out in the one before, and
+//! that nothing else of ours stands in front of it. `announce.lua`
 //! sets deadlines, and `look.lua`, which everybody runs once a second, keeps them.
 
 use std::sync::Arc;

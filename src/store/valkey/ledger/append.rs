@@ -3,6 +3,9 @@
 //! A failed exchange leaves it unknown what was carried out, so all of it is sent again: twice is
 //! once. While Valkey is known to be away, nobody waits for it.
 //!
+//! Nothing is appended to a stream that was lost before it has been opened anew: on a new connection,
+//! and after a pause, the exchange begins with a look at it.
+//!
 //! With `store.durability = "replicas"` the exchange ends with a WAIT, which covers what was written
 //! on its connection and so everything before it. What no replica acknowledges in time counts as
 //! taken all the same, and whoever waits for it is told: it is in the ledger, and a failover may lose
@@ -25,11 +28,14 @@ use crate::store::ledger::{Due, Settings, Shared, Taken};
 
 const APPEND: &str = concat!(include_str!("common.lua"), include_str!("append.lua"));
 const ANNOUNCE: &str = include_str!("announce.lua");
+const OPEN: &str =
+    concat!(include_str!("common.lua"), include_str!("sight.lua"), include_str!("open.lua"));
 
 /// Longest pause before another attempt to append.
 const LONGEST_REST: Duration = Duration::from_millis(100);
 
-/// How often to see whether an announced write needs its deadline put off.
+/// How often to see whether an announced write needs its deadline put off; and after how long
+/// without an exchange the stream may be another one on the same connection.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Most names in one record: a script can take a few thousand arguments.
@@ -50,6 +56,9 @@ struct Open {
     wire: Wire,
     append: String,
     announce: String,
+    open: String,
+    /// When something was appended on it last.
+    used: Option<Instant>,
 }
 
 impl Append {
@@ -118,6 +127,10 @@ impl Append {
             None => Open::new(&self.link).await?,
         };
         let mut calls = Pipeline::new();
+        let looks = open.used.is_none_or(|used| used.elapsed() >= EVERY);
+        if looks {
+            calls.add_command(self.opening(&open.open));
+        }
         for intent in &due.intents {
             calls.add_command(self.announcement(&open.announce, intent));
         }
@@ -138,6 +151,7 @@ impl Append {
         let waited = waits.and_then(|_| replies.pop());
         let replicated = waited.is_none_or(|reply| self.is_replicated(reply));
         let replies: Vec<Value> = replies.into_iter().collect::<RedisResult<_>>()?;
+        let replies = replies.get(usize::from(looks)..).ok_or(Trouble::Odd("open.lua"))?;
         let (announced, rest) =
             replies.split_at_checked(due.intents.len()).ok_or(Trouble::Odd("announce.lua"))?;
         for (intent, _) in due.intents.iter().zip(announced) {
@@ -149,7 +163,7 @@ impl Append {
                 self.shared.appended(debt.ticket, Taken { position, replicated });
             }
         }
-        self.open = Some(open);
+        self.open = Some(Open { used: Some(Instant::now()), ..open });
         Ok(())
     }
 
@@ -162,6 +176,15 @@ impl Append {
             tracing::debug!(%error, "WAIT was refused");
         }
         replicated
+    }
+
+    fn opening(&self, script: &str) -> Cmd {
+        let applied = self.shared.read().applied();
+        let mut call = redis::cmd("EVALSHA");
+        call.arg(script).arg(2).arg(&self.keys.stream).arg(&self.keys.namespaces);
+        call.arg(applied.shared().to_string()).arg(applied.next().to_string()).arg(millis(LEAD));
+        call.arg(self.settings.records).arg(self.shared.instance());
+        call
     }
 
     fn announcement(&self, script: &str, intent: &Intent) -> Cmd {
@@ -217,7 +240,8 @@ impl Open {
         let mut wire = link.connect().await?;
         let append = wire.load(APPEND, link.budget).await?;
         let announce = wire.load(ANNOUNCE, link.budget).await?;
-        Ok(Self { wire, append, announce })
+        let open = wire.load(OPEN, link.budget).await?;
+        Ok(Self { wire, append, announce, open, used: None })
     }
 }
 
