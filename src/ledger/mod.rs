@@ -449,10 +449,9 @@ impl Ledger {
             return Some(Doubt::Forgotten);
         }
         let unheard = self.lease.is_some_and(|l| now.since(self.heard.max(vouched)) > l);
-        // Somebody else filled it, at a position that is not known here: what came before that is
-        // not known either, as long as nothing was heard at all.
-        let never_heard = self.lease.is_some() && self.heard == Timestamp::ZERO;
-        let ahead = as_of > self.applied && (never_heard || !self.owed.is_empty());
+        // Somebody else filled it, at a position that is not known here: nor is what came before that,
+        // or it is one of another server's, which says nothing of what this one took.
+        let ahead = self.lease.is_some() && as_of > self.applied;
         let debts_may_come = vouched < self.back_at && now < self.back_at + DEBTS;
         (unheard || ahead || debts_may_come).then_some(Doubt::Unheard)
     }

@@ -131,7 +131,8 @@ fn invalidated_wins_over_suspect_and_suspect_over_softened() {
 #[test]
 fn a_silent_ledger_vouches_for_its_lease_and_an_entry_for_itself_as_long() {
     let [x, ..] = entries();
-    let ledger = heard(100);
+    let mut ledger = heard(100);
+    ledger.apply(&[record(1, 4, Mode::Hard)]);
     let ask = |vouched, now| ledger.judge(at(1), vouched, &x, now);
     assert_eq!(ask(Timestamp::ZERO, NOW + LEASE), Standing::Good);
     let late = NOW + LEASE + Duration::from_millis(1);
@@ -139,6 +140,19 @@ fn a_silent_ledger_vouches_for_its_lease_and_an_entry_for_itself_as_long() {
     assert_eq!(ask(NOW + LEASE, late), Standing::Good);
     let own = Ledger::new(100, None);
     assert_eq!(own.judge(at(1), Timestamp::ZERO, &x, late), Standing::Good);
+}
+
+#[test]
+fn what_was_filled_further_on_than_was_read_here_is_not_vouched_for() {
+    let [x, ..] = entries();
+    let mut ledger = heard(100);
+    ledger.apply(&[record(10, 4, Mode::Hard)]);
+    assert_eq!(judge(&ledger, at(11), &x), Standing::Suspect(Doubt::Unheard));
+    // It may be of another primary, and our own invalidation be in this one.
+    ledger.apply(&[record(11, 3, Mode::Hard)]);
+    assert_eq!(judge(&ledger, at(20), &x), Standing::Suspect(Doubt::Unheard));
+    ledger.apply(&[record(20, 4, Mode::Hard)]);
+    assert_eq!(judge(&ledger, at(20), &x), Standing::Good);
 }
 
 #[test]

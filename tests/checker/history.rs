@@ -12,6 +12,8 @@
 //! | recorded | others, disturbed | `lease` later | who has not heard since the record was written vouches for nothing after its lease (`ledger/mod.rs`, `doubt`); a lost record shows as a fence when it is heard again |
 //! | recorded, on a strict route | everybody | its acknowledgement | the end of the ledger is asked for before each answer |
 //! | the same, where Sentinel promotes | others, disturbed | `strict` later | two instances may talk to two primaries until they ask Sentinel again (`docs/consistency.md`, what is not promised) |
+//! | recorded, and its position shown | who shows it | at once | no answer comes from before it (`footing.rs`) |
+//! | the same, where there may be two primaries | who shows it | `strict` later | positions of the one say nothing of the other (the same page) |
 //! | owed, or nobody says | others, that hear Valkey | `grace` after its process's way to Valkey was free, and then as if recorded | what failed is tried again every 100 ms (`append.rs`, `LONGEST_REST`), and an attempt that hangs ends after a second (`connection.rs`, `connect`) |
 //! | the same | others, that were cut off longer than a lease, and no shorter than its process | `lease` later | what they have is suspect by then, and stays so for `grace` after they hear Valkey again (`ledger/mod.rs`, `DEBTS`) |
 //! | the same | others, that hear Valkey | its process said, asked after the acknowledgement, that it owes nothing any more | what is recorded is recorded |
@@ -106,6 +108,8 @@ pub(crate) struct History {
     pub(crate) silent: Vec<Vec<Window>>,
     /// When any process was frozen: what was on its way to it came later.
     pub(crate) frozen: Vec<Window>,
+    /// When there may have been two primaries.
+    pub(crate) two: Vec<Window>,
     /// By process: where it ran, and when it was killed.
     pub(crate) processes: Vec<(Seat, Option<Micros>)>,
     /// By process: when it was asked what it owes, and when it had answered: nothing.
@@ -211,6 +215,7 @@ pub(crate) struct Weather {
     shaken: Vec<Vec<Window>>,
     outages: Vec<Vec<Window>>,
     frozen: Vec<Window>,
+    two: Vec<Window>,
 }
 
 /// Longer than the origin takes for what it answers at all.
@@ -228,7 +233,15 @@ impl Weather {
             shaken: history.disturbed.iter().map(longer).collect(),
             outages: history.disturbed.iter().map(|w| merged(w, bounds.grace)).collect(),
             frozen: merged(&history.frozen, ON_ITS_WAY),
+            two: merged(&history.two, 0),
         }
+    }
+
+    /// From when on a write is promised to who shows its position.
+    fn shown(&self, acked: Micros) -> Micros {
+        let since = acked.saturating_sub(self.bounds.strict);
+        let two = touching(&self.two, (since, acked)).is_some();
+        if two { acked + self.bounds.strict } else { acked }
     }
 
     /// When whatever the origin had begun to answer by `from` had come, also to a process that was
@@ -324,11 +337,17 @@ pub(crate) fn judge(history: &History, bounds: Bounds) -> Verdict {
     }
     others.iter_mut().chain(own.values_mut()).for_each(Floors::seal);
     let overtaken = overtaken(history);
+    let acked: HashMap<(Key, Version), Micros> =
+        history.acks.iter().map(|ack| ((ack.key, ack.version), ack.acked)).collect();
+    let shown = |read: &Read| {
+        let acked = acked.get(&(read.key, read.shown)).copied().unwrap_or_default();
+        if weather.shown(acked) <= read.invoked { (read.shown, read.invoked) } else { (0, 0) }
+    };
     for read in &history.reads {
         let (seat, _) = history.processes[usize::from(read.process)];
         let there = others[usize::from(read.key) * seats + usize::from(seat)].at(read.invoked);
         let here = own.get(&(read.key, read.process)).map_or((0, 0), |f| f.at(read.invoked));
-        let (floor, since) = there.max(here).max((read.shown, read.invoked));
+        let (floor, since) = there.max(here).max(shown(read));
         verdict.demanding += usize::from(floor > 0);
         let exists = read.version == 0
             || history.applied[usize::from(read.key)]
@@ -489,6 +508,20 @@ mod tests {
         history.disturbed[1] = vec![(0, 40 * SECOND)];
         history.reads = vec![Read { shown: 1, ..old(0, 1, 11 * SECOND + 1) }];
         assert_eq!(judge(&history, BOUNDS).violations.len(), 1);
+    }
+
+    #[test]
+    fn what_was_shown_while_there_were_two_primaries_is_promised_later() {
+        let bounds = Bounds { strict: SECOND, ..BOUNDS };
+        let mut history = world(Standing::Recorded);
+        history.disturbed[1] = vec![(0, 40 * SECOND)];
+        let shown = |at| Read { shown: 1, ..old(0, 1, at) };
+        history.reads = vec![shown(11 * SECOND + 1), shown(12 * SECOND)];
+        assert_eq!(judge(&history, bounds).violations.len(), 2);
+        for (window, found) in [((12, 13), 2), ((5, 9), 2), ((5, 10), 1), ((11, 20), 1)] {
+            history.two = vec![(window.0 * SECOND, window.1 * SECOND)];
+            assert_eq!(judge(&history, bounds).violations.len(), found, "{window:?}");
+        }
     }
 
     #[test]

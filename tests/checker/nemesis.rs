@@ -213,6 +213,9 @@ async fn carry_out(world: &World, step: &Step) -> Done {
     if step.kind == ProcessFrozen {
         lock(&world.book.frozen).push((from, to));
     }
+    if matches!(step.kind, PrimaryFrozen | PrimaryReplaced) {
+        lock(&world.book.two).push((from, to));
+    }
     Done { kind: step.kind, seat: step.seat, from, to }
 }
 

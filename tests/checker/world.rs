@@ -65,6 +65,7 @@ pub(crate) struct Book {
     disturbed: Mutex<Vec<(Seat, Window)>>,
     silent: Mutex<Vec<(Seat, Window)>>,
     pub(crate) frozen: Mutex<Vec<Window>>,
+    pub(crate) two: Mutex<Vec<Window>>,
     processes: Mutex<Vec<(Seat, Option<Micros>)>>,
     /// When which process said that it owes nothing.
     pub(crate) settled: Mutex<Vec<(Process, Window)>>,
@@ -258,6 +259,7 @@ impl World {
             disturbed: by_seat(&self.book.disturbed),
             silent: by_seat(&self.book.silent),
             frozen: lock(&self.book.frozen).clone(),
+            two: lock(&self.book.two).clone(),
             processes,
             settled,
         }
