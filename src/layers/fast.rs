@@ -105,7 +105,7 @@ impl FastPath for FastHits {
         if !fresh || lookup::judged(means, &entry, now) != Standing::Good {
             return None;
         }
-        let confirmed = read.conditional && is_confirmed(&entry, head.fields);
+        let confirmed = read.conditional && is_confirmed(&entry, &seen, head.fields);
         let told = write(&seen, confirmed, now, out)?;
         note(watch, (head, &read), (&found.route, &seen), (&told, out), began);
         Some(told.rest)
@@ -331,16 +331,18 @@ fn append(headers: &mut HeaderMap, fields: &[Field<'_>], name: &HeaderName) {
 }
 
 /// Has the client what the entry is?
-fn is_confirmed(entry: &Entry, fields: &[Field<'_>]) -> bool {
+fn is_confirmed(entry: &Entry, seen: &Glance<'_>, fields: &[Field<'_>]) -> bool {
     let lines = || {
         let named = |field: &&Field<'_>| field.name.eq_ignore_ascii_case("if-none-match");
         fields.iter().filter(named).map(|field| field.value)
     };
     // The one condition that counts where it is, and the one that most clients send.
-    if lines().next().is_some() && entry.status() == StatusCode::OK {
-        let mut tags = entry.lines().get_all(&ETAG);
-        let tag = tags.next().filter(|_| tags.next().is_none());
-        return conditional::names(lines, tag);
+    if let Some(of_304) = seen.of_304
+        && seen.status == StatusCode::OK
+        && lines().next().is_some()
+    {
+        let tag = of_304.iter().next().filter(|(name, _)| *name == b"etag");
+        return conditional::names(lines, tag.map(|(_, value)| value));
     }
     let conditions = named(fields, &[IF_NONE_MATCH, IF_MODIFIED_SINCE]);
     let validators = entry.headers_named(&conditional::VALIDATORS);
@@ -364,7 +366,10 @@ fn write(seen: &Glance<'_>, confirmed: bool, now: Timestamp, out: &mut Vec<u8>) 
     if confirmed {
         let status = StatusCode::NOT_MODIFIED;
         status_line(status, out)?;
-        fields_of_304(seen.lines, out)?;
+        match seen.of_304 {
+            Some(lines) => out.extend_from_slice(lines.as_bytes()),
+            None => fields_of_304(seen.lines, out)?,
+        }
         let cache_status = own_fields(&seen.times, now, out);
         out.extend_from_slice(b"\r\n");
         return Some(Told { status, rest: Bytes::new(), length: 0, cache_status });
@@ -375,7 +380,7 @@ fn write(seen: &Glance<'_>, confirmed: bool, now: Timestamp, out: &mut Vec<u8>) 
     }
     status_line(status, out)?;
     let (head, content) = &seen.tail;
-    if !seen.is_a_head {
+    if seen.of_304.is_none() {
         fields(seen.lines, length, out)?;
         let cache_status = own_fields(&seen.times, now, out);
         out.extend_from_slice(b"\r\n");

@@ -1,11 +1,14 @@
 //! Field lines as one block of bytes, the way they stand in a message: `name: value\r\n`, names in
-//! lower case, every line of a repeated field in its order.
+//! lower case, every line of a repeated field in its order; what a 304 has of them is in one piece.
 //!
 //! A map of fields takes about a hundred bytes for each line, besides the line. What is stored a
 //! million times is stored as lines, and goes to a client as it is.
 
 use bytes::Bytes;
+use http::header::ETAG;
 use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::conditional::stays_in_not_modified;
 
 /// Lines that are known to be well-formed: written by [`write()`], or looked through by
 /// [`Lines::checked`].
@@ -65,19 +68,36 @@ impl<'a> Lines<'a> {
     }
 
     /// Are they, behind what is said anew with each response (Age, Cache-Status, Via), all of the
-    /// head of a message with content of this length, so that nobody has to look at them?
-    pub fn are_a_head(self, length: usize) -> bool {
-        let (mut dated, mut sized) = (false, false);
-        for (name, value) in self.iter() {
+    /// head of a message with content of this length, so that nobody has to look at them? Then how
+    /// many bytes of them a 304 has not, all of which come first, as [`write()`] has it.
+    pub fn as_a_head(self, length: usize) -> Option<usize> {
+        let tagged = self.contains_key(&ETAG);
+        let (mut dated, mut sized, mut common) = (false, false, None);
+        let mut lines = self.iter();
+        loop {
+            let from = self.0.len() - lines.0.len();
+            let Some((name, value)) = lines.next() else {
+                return (dated && sized).then_some(common.unwrap_or(from));
+            };
             match name {
-                b"age" | b"cache-status" | b"via" | b"transfer-encoding" => return false,
+                b"age" | b"cache-status" | b"via" | b"transfer-encoding" => return None,
                 b"date" => dated = true,
-                b"content-length" if sized || !is_decimal(value, length) => return false,
+                b"etag" if common.is_some() => return None,
+                b"content-length" if sized || !is_decimal(value, length) => return None,
                 b"content-length" => sized = true,
                 _ => {}
             }
+            match (stays_in_not_modified(std::str::from_utf8(name).ok()?, tagged), common) {
+                (true, None) => common = Some(from),
+                (false, Some(_)) => return None,
+                _ => {}
+            }
         }
-        dated && sized
+    }
+
+    /// The lines from this byte on, which has to be the first one of a line.
+    pub fn from(self, byte: usize) -> Self {
+        Self(self.0.get(byte..).unwrap_or_default())
     }
 
     /// The lines of these names, as [`Self::to_map`] has them.
@@ -130,10 +150,19 @@ pub fn length(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
-/// Writes these fields as lines.
+/// Writes these fields as lines: first those that a 304 has not, then the entity tag, then the others.
+/// Lines of one name stay in their order; that of names means nothing (RFC 9110 §5.3).
 pub fn write(headers: &HeaderMap, out: &mut Vec<u8>) {
-    for (name, value) in headers {
-        push(name.as_str().as_bytes(), value.as_bytes(), out);
+    let tagged = headers.contains_key(ETAG);
+    let rank = |name: &HeaderName| match stays_in_not_modified(name.as_str(), tagged) {
+        false => 0,
+        true if *name == ETAG => 1,
+        true => 2,
+    };
+    for wanted in 0..=2 {
+        for (name, value) in headers.iter().filter(|(name, _)| rank(name) == wanted) {
+            push(name.as_str().as_bytes(), value.as_bytes(), out);
+        }
     }
 }
 
@@ -172,22 +201,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_has_a_date_and_the_right_length_and_nothing_that_is_said_anew() {
+    fn a_head_has_a_date_and_the_right_length_and_nothing_that_is_said_anew_and_ends_as_a_304() {
         for (lines, expected) in [
-            ("date: x\r\ncontent-length: 10\r\n", true),
-            ("link: a\r\ncontent-length: 10\r\ndate: x\r\nlink: b\r\n", true),
-            ("date: x\r\n", false),
-            ("content-length: 10\r\n", false),
-            ("date: x\r\ncontent-length: 11\r\n", false),
-            ("date: x\r\ncontent-length: 010\r\n", false),
-            ("date: x\r\ncontent-length: +10\r\n", false),
-            ("date: x\r\ncontent-length: 10\r\ncontent-length: 10\r\n", false),
-            ("date: x\r\ncontent-length: 10\r\nage: 1\r\n", false),
-            ("date: x\r\ncontent-length: 10\r\nvia: 1.1 a\r\n", false),
-            ("cache-status: a; hit\r\ndate: x\r\ncontent-length: 10\r\n", false),
-            ("date: x\r\ncontent-length: 10\r\ntransfer-encoding: chunked\r\n", false),
+            ("content-length: 10\r\ndate: x\r\n", Some(20)),
+            ("content-length: 10\r\nlink: a\r\ndate: x\r\nlink: b\r\n", Some(20)),
+            ("content-length: 10\r\nlast-modified: x\r\ndate: x\r\n", Some(20)),
+            ("last-modified: x\r\ncontent-length: 10\r\netag: y\r\ndate: x\r\n", Some(38)),
+            ("content-length: 10\r\ndate: x\r\netag: y\r\n", None),
+            ("content-length: 10\r\netag: x\r\netag: y\r\ndate: x\r\n", None),
+            ("date: x\r\ncontent-length: 10\r\n", None),
+            ("date: x\r\n", None),
+            ("content-length: 10\r\n", None),
+            ("content-length: 11\r\ndate: x\r\n", None),
+            ("content-length: 010\r\ndate: x\r\n", None),
+            ("content-length: +10\r\ndate: x\r\n", None),
+            ("content-length: 10\r\ncontent-length: 10\r\ndate: x\r\n", None),
+            ("content-length: 10\r\nage: 1\r\ndate: x\r\n", None),
+            ("content-length: 10\r\nvia: 1.1 a\r\ndate: x\r\n", None),
+            ("cache-status: a; hit\r\ndate: x\r\ncontent-length: 10\r\n", None),
+            ("content-length: 10\r\ntransfer-encoding: chunked\r\ndate: x\r\n", None),
         ] {
-            assert_eq!(Lines::written(lines.as_bytes()).are_a_head(10), expected, "{lines}");
+            assert_eq!(Lines::written(lines.as_bytes()).as_a_head(10), expected, "{lines}");
         }
     }
 
@@ -211,11 +245,11 @@ mod tests {
         let lines = [("link", "<a>"), ("etag", ""), ("x-link", "no"), ("link", "<b>: etag: c")];
         let headers = map(&lines.map(|(name, value)| (name.to_owned(), value.into())));
         let block = block(&headers);
-        assert_eq!(block, "link: <a>\r\nlink: <b>: etag: c\r\netag: \r\nx-link: no\r\n");
+        assert_eq!(block, "etag: \r\nlink: <a>\r\nlink: <b>: etag: c\r\nx-link: no\r\n");
         let lines = Lines::written(&block);
         let links = lines.get_all(&http::header::LINK).collect::<Vec<_>>();
         assert_eq!(links, [&b"<a>"[..], b"<b>: etag: c"]);
-        assert_eq!(lines.get(&http::header::ETAG), Some(&b""[..]));
+        assert_eq!(lines.get(&ETAG), Some(&b""[..]));
         assert!(!lines.contains_key(&HeaderName::from_static("c")));
         assert_eq!(length(&headers), block.len());
     }
@@ -255,8 +289,6 @@ mod tests {
             let block = block(&headers);
             let lines = Lines::checked(&block).unwrap();
             prop_assert_eq!(lines.to_map(&block), headers.clone());
-            let names = |h: &HeaderMap| h.iter().map(|(n, _)| n.clone()).collect::<Vec<_>>();
-            prop_assert_eq!(names(&lines.to_map(&block)), names(&headers), "in their order");
             for name in headers.keys() {
                 prop_assert!(headers.get_all(name).iter().map(HeaderValue::as_bytes)
                     .eq(lines.get_all(name)));

@@ -2,7 +2,8 @@
 //! allocations as it can be.
 //!
 //! ```text
-//! block  ::= status (2)  fill time µs  received ms  age then ms
+//! block  ::= status (2)  where a 304 begins in the lines, or 0 (2)
+//!            fill time µs  received ms  age then ms
 //!            length of the key, of the names, of the lines
 //!            key  names  lines  CR LF  [content]
 //! names  ::= nothing, if the key says where the entry is and it has no tags and groups
@@ -34,10 +35,8 @@ use crate::semantics::time::Timestamp;
 const TOGETHER: usize = 16 * 1024;
 /// What ends a head.
 const END: &[u8] = b"\r\n";
-/// In the status: [`Lines::are_a_head`].
-const IS_A_HEAD: u16 = 0x8000;
-/// Where the numbers after the status begin.
-const NUMBERS: usize = 2;
+/// Where the numbers in LEB128 begin.
+const NUMBERS: usize = 4;
 
 /// A stored response, packed.
 #[derive(Clone, Debug)]
@@ -118,15 +117,17 @@ pub struct Glance<'a> {
     /// The lines, the empty line that ends the head, and the content, which is the second part if it
     /// is too large to be kept with them.
     pub tail: (Bytes, Option<Bytes>),
-    /// They may follow fields of our own as they are ([`Lines::are_a_head`]).
-    pub is_a_head: bool,
+    /// Those of a 304, the entity tag first; `None` unless both may follow fields of our own as they
+    /// are ([`Lines::as_a_head`]).
+    pub of_304: Option<Lines<'a>>,
 }
 
 /// A block, taken apart.
 #[derive(Clone, Copy)]
 struct Block<'a> {
     status: StatusCode,
-    is_a_head: bool,
+    /// See [`Glance::of_304`]; 0: none.
+    of_304: u16,
     fill_time: Duration,
     response_time: Timestamp,
     initial_age: Duration,
@@ -183,7 +184,8 @@ impl Entry {
             lines: Lines::written(seen.lines),
             length: content.map_or(together, Bytes::len),
             tail: (block.slice(from..), content.cloned()),
-            is_a_head: seen.is_a_head,
+            of_304: (seen.of_304 > 0)
+                .then(|| Lines::written(seen.lines).from(usize::from(seen.of_304))),
         }
     }
 
@@ -415,13 +417,15 @@ impl Data {
         let length = NUMBERS + numbers.map(leb_length).iter().sum::<usize>() + texts;
         let mut block = Vec::with_capacity(length);
         block.put_u16(head.status.as_u16());
+        block.put_u16(0);
         numbers.iter().for_each(|number| put_leb(*number, &mut block));
         block.extend_from_slice(head.key);
         block.extend_from_slice(head.names);
         let before = block.len();
         push_lines(&mut block);
-        let is_a_head = Lines::written(&block[before..]).are_a_head(content.len());
-        block[0] |= (u16::from(is_a_head) * IS_A_HEAD).to_be_bytes()[0];
+        let of_304 = Lines::written(&block[before..]).as_a_head(content.len());
+        let of_304 = of_304.and_then(|from| u16::try_from(from).ok()).unwrap_or(0);
+        block[2..NUMBERS].copy_from_slice(&of_304.to_be_bytes());
         block.extend_from_slice(END);
         block.extend_from_slice(inside);
         if content.len() <= TOGETHER {
@@ -435,7 +439,7 @@ impl Data {
 impl<'a> Block<'a> {
     const EMPTY: Self = Self {
         status: StatusCode::OK,
-        is_a_head: false,
+        of_304: 0,
         fill_time: Duration::ZERO,
         response_time: Timestamp::ZERO,
         initial_age: Duration::ZERO,
@@ -446,10 +450,9 @@ impl<'a> Block<'a> {
     };
 
     fn read(bytes: &'a [u8]) -> Option<Self> {
-        let (status, mut rest) = bytes.split_first_chunk::<NUMBERS>()?;
-        let status = u16::from_be_bytes(*status);
-        let is_a_head = status & IS_A_HEAD != 0;
-        let status = StatusCode::from_u16(status & !IS_A_HEAD).ok()?;
+        let (&[a, b, c, d], mut rest) = bytes.split_first_chunk::<NUMBERS>()?;
+        let status = StatusCode::from_u16(u16::from_be_bytes([a, b])).ok()?;
+        let of_304 = u16::from_be_bytes([c, d]);
         let fill_time = Duration::from_micros(take_leb(&mut rest)?);
         let response_time = Timestamp::from_millis(take_leb(&mut rest)?);
         let initial_age = Duration::from_millis(take_leb(&mut rest)?);
@@ -459,7 +462,7 @@ impl<'a> Block<'a> {
         let (lines, rest) = rest.split_at_checked(lengths[2])?;
         Some(Self {
             status,
-            is_a_head,
+            of_304,
             fill_time,
             response_time,
             initial_age,

@@ -80,18 +80,19 @@ fn the_key_says_where_an_entry_is() {
 
 #[test]
 fn lines_end_and_content_are_one_piece() {
-    let lines = b"link: </a>\r\nlink: </b>\r\netag: \"1\"\r\nx-odd:  \xe9\t\r\n";
+    let lines = b"etag: \"1\"\r\nlink: </a>\r\nlink: </b>\r\nx-odd:  \xe9\t\r\n";
     let mut draft = draft();
     let entry = Entry::from(draft.clone());
     assert_eq!(entry.lines().as_bytes(), lines);
     assert_eq!((entry.content(), entry.body()), (&b"seven"[..], Bytes::from_static(b"seven")));
-    assert!(!entry.at_a_glance().is_a_head, "neither date nor length");
+    assert!(entry.at_a_glance().of_304.is_none(), "neither date nor length");
     draft.response.headers.append("date", HeaderValue::from_static("x"));
     draft.response.headers.append("content-length", HeaderValue::from_static("5"));
     let entry = Entry::from(draft);
     let (tail, content) = entry.at_a_glance().tail;
-    assert!(entry.at_a_glance().is_a_head);
-    let expected = [lines, &b"date: x\r\ncontent-length: 5\r\n\r\nseven"[..]].concat();
+    let of_304 = [lines, &b"date: x\r\n"[..]].concat();
+    assert_eq!(entry.at_a_glance().of_304.map(Lines::as_bytes), Some(&of_304[..]));
+    let expected = [b"content-length: 5\r\n", &of_304[..], b"\r\nseven"].concat();
     assert_eq!((tail, content), (expected.into(), None));
 }
 
@@ -132,7 +133,7 @@ fn it_is_small() {
     let entry = Entry::from(draft());
     let [block, apart] = entry.allocated();
     let said = entry.key().len() + entry.lines().as_bytes().len() + entry.content().len();
-    assert_eq!((block, apart), (said + 2 + 2 + 2 + 3 + 2, 0));
+    assert_eq!((block, apart), (said + 2 + 2 + 2 + 2 + 3 + 2, 0));
 }
 
 proptest! {
