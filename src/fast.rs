@@ -7,11 +7,12 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use http::Response;
 
 /// A field line: its name as it was sent, in any case, and its value without surrounding blanks.
 pub type Field<'a> = httparse::Header<'a>;
 
-/// The head of a GET request in HTTP/1.1 without content, syntactically valid, that asks neither
+/// The head of a GET request without content, as in HTTP/1.1, syntactically valid, that asks neither
 /// for another protocol nor for the end of its connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
@@ -32,11 +33,19 @@ pub trait FastPath: Clone + Send + Unpin + 'static {
     /// both as they go to the socket. `None`: the request has to take the long way, and `out` is
     /// worth nothing.
     fn answer(&mut self, head: &Head<'_>, out: &mut Vec<u8>) -> Option<Bytes>;
+
+    /// The same for a protocol that writes its heads in another way; `head` says what it would say in
+    /// HTTP/1.1.
+    fn respond(&mut self, head: &Head<'_>) -> Option<Response<Bytes>>;
 }
 
 /// Every request takes the long way.
 impl FastPath for () {
     fn answer(&mut self, _: &Head<'_>, _: &mut Vec<u8>) -> Option<Bytes> {
+        None
+    }
+
+    fn respond(&mut self, _: &Head<'_>) -> Option<Response<Bytes>> {
         None
     }
 }

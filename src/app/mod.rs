@@ -336,14 +336,24 @@ impl SwappedFast {
     }
 }
 
-impl FastPath for SwappedFast {
-    fn answer(&mut self, head: &Head<'_>, out: &mut Vec<u8>) -> Option<Bytes> {
+impl SwappedFast {
+    /// This connection's own of the current one.
+    fn own(&mut self) -> &mut FastHits {
         let current = self.current.load();
         if !Arc::ptr_eq(&self.from, &current) {
             self.from = Arc::clone(&current);
             self.own = FastHits::clone(&current);
         }
-        drop(current);
-        self.own.answer(head, out)
+        &mut self.own
+    }
+}
+
+impl FastPath for SwappedFast {
+    fn answer(&mut self, head: &Head<'_>, out: &mut Vec<u8>) -> Option<Bytes> {
+        self.own().answer(head, out)
+    }
+
+    fn respond(&mut self, head: &Head<'_>) -> Option<Response<Bytes>> {
+        self.own().respond(head)
     }
 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{COOKIE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::cache::{Means, lookup};
@@ -43,6 +43,12 @@ use crate::semantics::vary;
 use crate::store::{Entry, Glance, Record};
 use crate::telemetry::access::AccessLine;
 use crate::telemetry::outcome::{Outcome, Source};
+
+/// Room for the fields of our own, in bytes.
+const OWN: usize = 128;
+
+/// Room for the fields of a response: few have more.
+const FIELDS: usize = 12;
 
 /// Answers hits on one connection.
 #[derive(Clone, Debug)]
@@ -81,6 +87,31 @@ impl FastHits {
 
 impl FastPath for FastHits {
     fn answer(&mut self, head: &Head<'_>, out: &mut Vec<u8>) -> Option<Bytes> {
+        self.hit(head, out, |hit, out| write(&hit.seen, hit.confirmed, hit.now, out))
+    }
+
+    fn respond(&mut self, head: &Head<'_>) -> Option<Response<Bytes>> {
+        self.hit(head, &mut Vec::with_capacity(OWN), respond)
+    }
+}
+
+/// What is answered.
+struct Hit<'a> {
+    entry: &'a Entry,
+    seen: Glance<'a>,
+    /// The client has it already.
+    confirmed: bool,
+    now: Timestamp,
+}
+
+impl FastHits {
+    /// Finds the hit, if it is one, has it said, and counts it.
+    fn hit<T>(
+        &mut self,
+        head: &Head<'_>,
+        out: &mut Vec<u8>,
+        say: impl FnOnce(&Hit<'_>, &mut Vec<u8>) -> Option<(Told, T)>,
+    ) -> Option<T> {
         let began = Instant::now();
         let Self { means, watch, rules, known } = self;
         let read = Read::of(head.fields, rules)?;
@@ -106,9 +137,10 @@ impl FastPath for FastHits {
             return None;
         }
         let confirmed = read.conditional && is_confirmed(&entry, &seen, head.fields);
-        let told = write(&seen, confirmed, now, out)?;
-        note(watch, (head, &read), (&found.route, &seen), (&told, out), began);
-        Some(told.rest)
+        let hit = Hit { entry: &entry, seen, confirmed, now };
+        let (told, answer) = say(&hit, out)?;
+        note(watch, (head, &read), (&found.route, &hit.seen), (&told, out), began);
+        Some(answer)
     }
 }
 
@@ -353,16 +385,19 @@ fn is_confirmed(entry: &Entry, seen: &Glance<'_>, fields: &[Field<'_>]) -> bool 
 /// What the client is told.
 struct Told {
     status: StatusCode,
-    /// What follows what is written.
-    rest: Bytes,
     /// Bytes of content.
     length: usize,
-    /// Where the value of Cache-Status stands in the head.
+    /// Where the value of Cache-Status stands in what was written.
     cache_status: Range<usize>,
 }
 
 /// Writes the beginning of the message, and says what follows.
-fn write(seen: &Glance<'_>, confirmed: bool, now: Timestamp, out: &mut Vec<u8>) -> Option<Told> {
+fn write(
+    seen: &Glance<'_>,
+    confirmed: bool,
+    now: Timestamp,
+    out: &mut Vec<u8>,
+) -> Option<(Told, Bytes)> {
     if confirmed {
         let status = StatusCode::NOT_MODIFIED;
         status_line(status, out)?;
@@ -372,7 +407,7 @@ fn write(seen: &Glance<'_>, confirmed: bool, now: Timestamp, out: &mut Vec<u8>) 
         }
         let cache_status = own_fields(&seen.times, now, out);
         out.extend_from_slice(b"\r\n");
-        return Some(Told { status, rest: Bytes::new(), length: 0, cache_status });
+        return Some((Told { status, length: 0, cache_status }, Bytes::new()));
     }
     let (status, length) = (seen.status, seen.length);
     if !has_content(status) {
@@ -386,7 +421,7 @@ fn write(seen: &Glance<'_>, confirmed: bool, now: Timestamp, out: &mut Vec<u8>) 
         out.extend_from_slice(b"\r\n");
         let behind = head.len() - length.min(head.len());
         let rest = content.clone().unwrap_or_else(|| head.slice(behind..));
-        return Some(Told { status, rest, length, cache_status });
+        return Some((Told { status, length, cache_status }, rest));
     }
     let cache_status = own_fields(&seen.times, now, out);
     let rest = match content {
@@ -396,7 +431,28 @@ fn write(seen: &Glance<'_>, confirmed: bool, now: Timestamp, out: &mut Vec<u8>) 
             content.clone()
         }
     };
-    Some(Told { status, rest, length, cache_status })
+    Some((Told { status, length, cache_status }, rest))
+}
+
+/// The same as a response; `out` is for the fields of our own.
+fn respond(hit: &Hit<'_>, out: &mut Vec<u8>) -> Option<(Told, Response<Bytes>)> {
+    let Hit { entry, seen, confirmed, now } = hit;
+    let of_304 = seen.of_304?;
+    let (status, lines, content) = match confirmed {
+        true => (StatusCode::NOT_MODIFIED, of_304, Bytes::new()),
+        false if has_content(seen.status) => (seen.status, seen.lines, entry.body()),
+        false => return None,
+    };
+    let cache_status = own_fields(&seen.times, *now, out);
+    let told = Told { status, length: content.len(), cache_status };
+    let own = Bytes::copy_from_slice(out);
+    let mut response = Response::new(content);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.reserve(FIELDS);
+    entry.append(lines, headers);
+    Lines::written(&own).append_to(headers, &own);
+    Some((told, response))
 }
 
 /// May a response with this status have content, so that it is framed by its length?

@@ -116,6 +116,12 @@ impl<'a> Lines<'a> {
     /// The same as a map, whose values are slices of `block`, which holds these lines.
     pub fn to_map(self, block: &Bytes) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(self.iter().count());
+        self.append_to(&mut headers, block);
+        headers
+    }
+
+    /// The same, behind what is in `headers`.
+    pub fn append_to(self, headers: &mut HeaderMap, block: &Bytes) {
         for (name, value) in self.iter() {
             let value = HeaderValue::from_maybe_shared(block.slice_ref(value));
             // Neither fails: it was a map before.
@@ -123,7 +129,6 @@ impl<'a> Lines<'a> {
                 let _ = headers.try_append(name, value);
             }
         }
-        headers
     }
 }
 

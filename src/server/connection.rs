@@ -1,5 +1,6 @@
 //! One client connection, from its first byte: HTTP/1.1, or HTTP/2 by prior knowledge.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
 use std::marker::PhantomData;
@@ -116,7 +117,12 @@ pub(super) async fn run<S, Q>(
     let write_timeout = protocols.write_timeout;
     let interims = Arc::new(Interims::default());
     let turn = Arc::new(Turn::default());
-    let requests = (protocol == Protocol::Http1).then(|| Requests {
+    // Who knows the protocol's heads asks.
+    let (by_socket, by_hyper) = match protocol {
+        Protocol::Http1 => (Some(fast), None),
+        Protocol::Http2 => (None, Some(RefCell::new(fast))),
+    };
+    let requests = by_socket.map(|fast| Requests {
         fast,
         turn: Arc::clone(&turn),
         ends,
@@ -129,15 +135,15 @@ pub(super) async fn run<S, Q>(
     let shared = (broken, interims, turn);
     match protocol {
         Protocol::Http1 => {
-            let exchanges: Exchanges<S, Said> =
-                exchanges(services, ends, shared, &protocols, &drain);
+            let exchanges: Exchanges<S, Q, Said> =
+                exchanges((services, by_hyper), ends, shared, &protocols, &drain);
             let connection = protocols.http1.serve_connection(io, exchanges).with_upgrades();
             attend(connection, &drain).await;
         }
         Protocol::Http2 => {
             let count = Arc::new(StreamCount::default());
-            let exchanges: Exchanges<S, Pieces> =
-                exchanges(services, ends, shared, &protocols, &drain);
+            let exchanges: Exchanges<S, Q, Pieces> =
+                exchanges((services, by_hyper), ends, shared, &protocols, &drain);
             let connection = protocols.http2(Arc::clone(&count)).serve_connection(io, exchanges);
             // In a box, since the task of every connection has room for its larger protocol.
             Box::pin(attend_idle(connection, &drain, &count, protocols.header_timeout)).await;
@@ -166,15 +172,16 @@ async fn recognise(stream: &mut TcpStream, prefix: &mut BytesMut) -> io::Result<
     }
 }
 
-fn exchanges<S: Clone, B>(
-    services: Arc<Spare<S>>,
+fn exchanges<S: Clone, Q, B>(
+    (services, fast): (Arc<Spare<S>>, Option<RefCell<Q>>),
     ends: (ClientAddr, LocalAddr),
     (broken, interims, turn): (Arc<AtomicBool>, Arc<Interims>, Arc<Turn>),
     protocols: &Protocols,
     drain: &DrainWatch,
-) -> Exchanges<S, B> {
+) -> Exchanges<S, Q, B> {
     Exchanges {
         services,
+        fast,
         ends,
         body_timeout: protocols.body_timeout,
         tunnels: drain.tunnels(),

@@ -1,5 +1,6 @@
 //! One request and its response: from hyper's types to the stack's and back.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, COOKIE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -22,6 +23,7 @@ use tower::Service;
 use super::interim::{Interims, Unanswered};
 use super::turn::{Content, Turn};
 use crate::body::Body;
+use crate::fast::{FastPath, Field, Head};
 use crate::idle::Idle;
 use crate::peer::{ClientAddr, LocalAddr, Tunnels};
 
@@ -29,8 +31,10 @@ use crate::peer::{ClientAddr, LocalAddr, Tunnels};
 const NO_REASON: ReasonPhrase = ReasonPhrase::from_static(b"");
 
 /// Answers the requests of one connection. `B` is how its protocol takes content.
-pub(super) struct Exchanges<S, B> {
+pub(super) struct Exchanges<S, Q, B> {
     pub(super) services: Arc<Spare<S>>,
+    /// Who may answer at once, unless the socket asks already.
+    pub(super) fast: Option<RefCell<Q>>,
     pub(super) ends: (ClientAddr, LocalAddr),
     pub(super) body_timeout: Duration,
     pub(super) tunnels: Tunnels,
@@ -41,9 +45,10 @@ pub(super) struct Exchanges<S, B> {
     pub(super) content: PhantomData<fn() -> B>,
 }
 
-impl<S, B> hyper::service::Service<Request<Incoming>> for Exchanges<S, B>
+impl<S, Q, B> hyper::service::Service<Request<Incoming>> for Exchanges<S, Q, B>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
+    Q: FastPath,
     B: Content,
 {
     type Response = Response<B>;
@@ -52,6 +57,9 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.turn.begin();
+        if let Some(response) = self.at_once(&request) {
+            return self.exchange(Stage::Answered { response: Some(response) });
+        }
         let (mut head, content) = request.into_parts();
         head.extensions.insert(self.ends.0);
         head.extensions.insert(self.ends.1);
@@ -71,20 +79,53 @@ where
         } else {
             Body::streaming(Idle::new(content, self.body_timeout))
         };
+        let request = Some(Request::from_parts(head, content));
+        let exchange = self.exchange(Stage::Asking { service: None, request });
+        Exchange { broken, is_head, unanswered, ..exchange }
+    }
+}
+
+impl<S, Q: FastPath, B> Exchanges<S, Q, B> {
+    fn exchange<F>(&self, stage: Stage<S, F>) -> Exchange<S, F, B> {
         Exchange {
             services: Arc::clone(&self.services),
-            stage: Stage::Asking {
-                service: None,
-                request: Some(Request::from_parts(head, content)),
-            },
-            broken,
-            is_head,
-            unanswered,
+            stage,
+            broken: None,
+            is_head: false,
+            unanswered: None,
             turn: Arc::clone(&self.turn),
             held: false,
             content: PhantomData,
         }
     }
+
+    /// The answer to what need not go through the layers.
+    fn at_once(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
+        let fast = self.fast.as_ref()?;
+        if request.method() != Method::GET || !request.body().is_end_stream() {
+            return None;
+        }
+        let (ClientAddr(client), LocalAddr(local)) = self.ends;
+        let target = request.uri().path_and_query()?.as_str();
+        let fields = fields_of(request)?;
+        let head = Head { target, fields: &fields, client, local };
+        Some(fast.borrow_mut().respond(&head)?.map(Body::full))
+    }
+}
+
+/// The field lines as in HTTP/1.1 (RFC 9113 §8.3.1: ":authority" is what Host is there). `None` if
+/// somebody else has to put them together: cookies may come in pieces (§8.2.3).
+fn fields_of<B>(request: &Request<B>) -> Option<Vec<Field<'_>>> {
+    let headers = request.headers();
+    let mut fields = Vec::with_capacity(headers.len() + 1);
+    if let Some(authority) = request.uri().authority() {
+        fields.push(Field { name: "host", value: authority.as_str().as_bytes() });
+    }
+    let lines = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    fields.extend(lines.map(|(name, value)| Field { name, value }));
+    let mut cookies = headers.get_all(COOKIE).iter();
+    let whole = cookies.next().is_none() || cookies.next().is_none();
+    whole.then_some(fields)
 }
 
 /// The service of a connection, and the clone that its last request gave back: requests one after

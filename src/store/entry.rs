@@ -222,6 +222,11 @@ impl Entry {
         self.lines().to_map(self.head())
     }
 
+    /// Appends fields of it to a map.
+    pub fn append(&self, lines: Lines<'_>, headers: &mut HeaderMap) {
+        lines.append_to(headers, self.head());
+    }
+
     /// The fields of these names.
     pub fn headers_named(&self, names: &[HeaderName]) -> HeaderMap {
         self.lines().to_map_of(names, self.head())

@@ -97,6 +97,7 @@ fn origin(request: &Request<Body>) -> Response<Body> {
         "/nothing" => answer.status(204),
         "/odd" => answer.header("x-odd", HeaderValue::from_bytes(b"\xff ok").unwrap()),
         "/sized" => answer.header("content-length", text.len()),
+        "/sized-tag" => answer.header("content-length", text.len()).header("etag", "\"one\""),
         _ => answer,
     };
     let empty = uri.path() == "/nothing";
@@ -150,6 +151,14 @@ impl Asked {
         }
     }
 
+    fn with_head<T>(&self, ask: impl FnOnce(&Head<'_>) -> T) -> T {
+        let lines = self.fields.iter();
+        let fields: Vec<Field<'_>> =
+            lines.map(|(name, value)| Field { name, value: value.as_bytes() }).collect();
+        let local = LOCAL.parse().unwrap();
+        ask(&Head { target: &self.target, fields: &fields, client: self.client, local })
+    }
+
     /// `None` if hyper would refuse it before anybody sees it.
     fn request(&self) -> Option<Request<Body>> {
         let mut request = Request::new(Body::empty());
@@ -168,8 +177,32 @@ impl Asked {
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     status: u16,
-    fields: BTreeMap<String, Vec<Vec<u8>>>,
+    fields: Fields,
     content: Bytes,
+}
+
+type Fields = BTreeMap<String, Vec<Vec<u8>>>;
+
+fn by_name(headers: &HeaderMap) -> Fields {
+    let mut fields = Fields::new();
+    for (name, value) in headers {
+        fields.entry(name.to_string()).or_default().push(value.as_bytes().to_vec());
+    }
+    fields
+}
+
+fn parsed(message: &[u8]) -> Seen {
+    let mut lines = [httparse::EMPTY_HEADER; 64];
+    let mut response = httparse::Response::new(&mut lines);
+    let httparse::Status::Complete(length) = response.parse(message).unwrap() else {
+        panic!("no whole head: {}", String::from_utf8_lossy(message))
+    };
+    let content = Bytes::copy_from_slice(&message[length..]);
+    let mut fields = Fields::new();
+    for line in &*response.headers {
+        fields.entry(line.name.to_owned()).or_default().push(line.value.to_vec());
+    }
+    Seen { status: response.code.unwrap(), fields, content }
 }
 
 impl Ways {
@@ -177,10 +210,7 @@ impl Ways {
         let response = self.long.clone().oneshot(asked.request()?).await.unwrap();
         let (head, content) = response.into_parts();
         let content = content.collect().await.unwrap().to_bytes();
-        let mut fields: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
-        for (name, value) in &head.headers {
-            fields.entry(name.to_string()).or_default().push(value.as_bytes().to_vec());
-        }
+        let mut fields = by_name(&head.headers);
         let status = head.status.as_u16();
         if status != 304 && status != 204 {
             // hyper adds it.
@@ -191,27 +221,18 @@ impl Ways {
     }
 
     fn fast(&mut self, asked: &Asked) -> Option<Seen> {
-        let fields: Vec<Field<'_>> = asked
-            .fields
-            .iter()
-            .map(|(name, value)| Field { name, value: value.as_bytes() })
-            .collect();
-        let local = LOCAL.parse().unwrap();
-        let head = Head { target: &asked.target, fields: &fields, client: asked.client, local };
-        let mut out = Vec::new();
-        let rest = self.fast.answer(&head, &mut out)?;
-        out.extend_from_slice(&rest);
-        let mut lines = [httparse::EMPTY_HEADER; 64];
-        let mut response = httparse::Response::new(&mut lines);
-        let httparse::Status::Complete(length) = response.parse(&out).unwrap() else {
-            panic!("no whole head: {}", String::from_utf8_lossy(&out))
-        };
-        let content = Bytes::copy_from_slice(&out[length..]);
-        let mut fields: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
-        for line in &*response.headers {
-            fields.entry(line.name.to_owned()).or_default().push(line.value.to_vec());
-        }
-        Some(Seen { status: response.code.unwrap(), fields, content })
+        asked.with_head(|head| {
+            let mut out = Vec::new();
+            let rest = self.fast.answer(head, &mut out)?;
+            out.extend_from_slice(&rest);
+            Some(parsed(&out))
+        })
+    }
+
+    /// As for HTTP/2.
+    fn response(&mut self, asked: &Asked) -> Option<Seen> {
+        let (head, content) = asked.with_head(|head| self.fast.respond(head))?.into_parts();
+        Some(Seen { status: head.status.as_u16(), fields: by_name(&head.headers), content })
     }
 
     /// How many requests were counted as hits, and how many bytes were sent for them.
@@ -231,15 +252,21 @@ async fn both(ways: &mut Ways, asked: &Asked) -> Option<()> {
     ways.long(asked).await?;
     // The moment may change between the two, and with it the age or what is left.
     for _ in 0..3 {
-        let fast = ways.fast(asked)?;
+        // Not everything that is answered so is answered as a response, but nothing else is.
+        let response = ways.response(asked);
+        let fast = ways.fast(asked);
+        assert!(fast.is_some() || response.is_none(), "{asked:?}");
+        let fast = fast?;
         let long = ways.long(asked).await?;
-        if fast == long {
+        if fast == long && response.as_ref().is_none_or(|response| *response == fast) {
             return Some(());
         }
         let moment = |seen: &Seen| {
             [seen.fields.get("age"), seen.fields.get("cache-status")].map(|v| v.cloned())
         };
-        assert_ne!(moment(&fast), moment(&long), "{asked:?}\n{fast:?}\n{long:?}");
+        let moved = moment(&fast) != moment(&long)
+            || response.as_ref().is_some_and(|response| moment(response) != moment(&fast));
+        assert!(moved, "{asked:?}\n{fast:?}\n{response:?}\n{long:?}");
     }
     panic!("the moment changes all the time");
 }
@@ -472,5 +499,17 @@ proptest! {
                 let _ = both(&mut ways, asked).await;
             }
         });
+    }
+}
+
+#[tokio::test]
+async fn what_says_its_length_is_answered_as_a_response_too() {
+    let mut ways = ways();
+    for (target, fields, status) in
+        [("/sized", &[][..], 200), ("/sized-tag", &[("if-none-match", "\"one\"")], 304)]
+    {
+        let asked = Asked::new(target, fields);
+        assert_eq!(both(&mut ways, &asked).await, Some(()));
+        assert_eq!(ways.response(&asked).map(|seen| seen.status), Some(status), "{target}");
     }
 }
