@@ -3,7 +3,7 @@
 //! ```text
 //!  0   4  magic "LRDR"
 //!  4   1  version of this format
-//!  5   8  checksum: first 8 bytes of BLAKE3 over everything behind it
+//!  5   8  checksum: XXH3 (64 bits) over everything behind it
 //! 13   4  length of the whole, these 17 bytes included
 //! 17   1  kind: 1 entry, 2 varies
 //! 18   8  lifetime given to Valkey, ms
