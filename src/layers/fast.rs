@@ -1,6 +1,6 @@
 //! Hits past the layers: what a plain GET for a fresh entry in memory would be answered by all of
-//! them, in one go. It decides with the functions that they decide with, makes no request and no
-//! response of it, waits for nothing, and leaves everything that is not plain to them.
+//! them, in one go. It decides with the functions that they decide with, makes no typed request of it
+//! (nor a response, for HTTP/1.1), waits for nothing, and leaves everything that is not plain to them.
 //!
 //! | step | as done by | left to the layers |
 //! |---|---|---|
@@ -13,7 +13,7 @@
 //! | the head | `cache::deliver`, `forward`, hyper | a status without content, or without a reason |
 //! | counters and log | `observe` | – |
 //!
-//! That both ways say the same is held by a test that takes them both (`tests/proxy/fast.rs`).
+//! That both ways say the same is held by a test that takes them both (`fast/tests.rs`).
 
 use std::net::IpAddr;
 use std::ops::Range;

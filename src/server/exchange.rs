@@ -1,4 +1,5 @@
-//! One request and its response: from hyper's types to the stack's and back.
+//! One request and its response: from hyper's types to the stack's and back, or past the stack where it
+//! can be answered at once.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
