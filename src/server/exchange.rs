@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, COOKIE};
+use http::uri::Scheme;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -107,6 +108,10 @@ impl<S, Q: FastPath, B> Exchanges<S, Q, B> {
             return None;
         }
         let (ClientAddr(client), LocalAddr(local)) = self.ends;
+        let of_http = |scheme: &Scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS;
+        if !request.uri().scheme().is_none_or(of_http) {
+            return None;
+        }
         let target = request.uri().path_and_query()?.as_str();
         let fields = fields_of(request)?;
         let head = Head { target, fields: &fields, client, local };

@@ -1,5 +1,12 @@
 //! When are two requests the same?
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Empty;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+
 use crate::World;
 use crate::support::origin::ok;
 use crate::support::wait::eventually;
@@ -132,6 +139,23 @@ async fn versions_of_http_share_an_entry() {
     let written = modern.asks("PUT", "/a").content("x").send().await;
     assert_eq!(written.status, 200);
     assert!(world.client.get("/a?x=1").await.is_forwarded());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheme_that_is_not_http_is_refused_over_http_2_though_there_is_an_entry() {
+    let world = echoing("").await;
+    let address = world.client.address();
+    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let (mut client, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    world.warm("/a").await;
+    for (scheme, status) in [("http", 200), ("ftp", 400), ("https", 200)] {
+        let request = Request::get(format!("{scheme}://{address}/a"));
+        let request = request.body(Empty::<Bytes>::new()).unwrap();
+        let answer = client.send_request(request).await.unwrap();
+        assert_eq!(answer.status(), status, "{scheme}");
+    }
+    assert_eq!(world.origin.saw("/a"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
