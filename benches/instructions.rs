@@ -224,7 +224,7 @@ fn hit_past_the_layers(status: &'static str, more: &[(&'static str, &'static str
     warm(move || {
         for head in &heads {
             out.clear();
-            assert!(fast.answer(head, &mut out).is_some());
+            assert!(fast.answer(head, None, &mut out).is_some());
             assert_eq!(out.get(9..12), Some(status.as_bytes()));
         }
     })

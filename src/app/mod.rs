@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +31,7 @@ use tower::Service;
 use crate::admin;
 use crate::body::Body;
 use crate::config::{Config, ConfigErrors, Overrides, Warning};
-use crate::fast::{FastPath, Head};
+use crate::fast::{Ahead, FastPath, Found, Head, Looking};
 use crate::layers::cache::Means;
 use crate::layers::fast::FastHits;
 use crate::layers::observe::Watch;
@@ -349,11 +350,24 @@ impl SwappedFast {
 }
 
 impl FastPath for SwappedFast {
-    fn answer(&mut self, head: &Head<'_>, out: &mut Vec<u8>) -> Option<Bytes> {
-        self.own().answer(head, out)
+    fn answer(
+        &mut self,
+        head: &Head<'_>,
+        found: Option<&Found>,
+        out: &mut Vec<u8>,
+    ) -> Option<Bytes> {
+        self.own().answer(head, found, out)
+    }
+
+    fn ahead(&mut self, head: &Head<'_>, found: Option<Found>) -> Result<Ahead, Option<Found>> {
+        self.own().ahead(head, found)
     }
 
     fn respond(&mut self, head: &Head<'_>) -> Option<Response<Bytes>> {
         self.own().respond(head)
+    }
+
+    fn look(&mut self, request: &mut Option<Parts>) -> Option<Looking> {
+        self.own().look(request)
     }
 }

@@ -15,23 +15,27 @@
 //!
 //! That both ways say the same is held by a test that takes them both (`fast/tests.rs`).
 
+mod look;
+
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{COOKIE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use tokio::time::Instant;
 
-use super::cache::{Means, lookup};
+use super::cache::Means;
+use super::cache::lookup::{self, Brought, Sought};
 use super::forward::{FORWARDED_PROTO, Rules, authority, is_guarded, is_trusted, told_https};
 use super::observe::Watch;
 use crate::clock;
 use crate::config::matcher::Match;
 use crate::config::{Consistency, Limits, RequestDirectives, Route};
-use crate::fast::{FastPath, Field, Head};
+use crate::fast::{Ahead, FastPath, Field, Found, Head, Looking};
 use crate::key::{Key, Place, Target};
 use crate::ledger::Standing;
 use crate::semantics::conditional::{self, Precondition};
@@ -43,6 +47,8 @@ use crate::semantics::vary;
 use crate::store::{Entry, Glance, Record};
 use crate::telemetry::access::AccessLine;
 use crate::telemetry::outcome::{Outcome, Source};
+
+use look::Look;
 
 /// Room for the fields of our own, in bytes.
 const OWN: usize = 128;
@@ -77,6 +83,12 @@ struct Host {
     name: Box<str>,
 }
 
+impl Host {
+    const fn scheme(&self) -> &'static str {
+        if self.https { "https" } else { "http" }
+    }
+}
+
 impl FastHits {
     /// With the means, the watch and the limits of the layers.
     pub fn new(limits: &Limits, watch: Watch, means: Arc<Means>) -> Self {
@@ -86,12 +98,35 @@ impl FastHits {
 }
 
 impl FastPath for FastHits {
-    fn answer(&mut self, head: &Head<'_>, out: &mut Vec<u8>) -> Option<Bytes> {
-        self.hit(head, out, |hit, out| write(&hit.seen, hit.confirmed, hit.now, out))
+    fn answer(
+        &mut self,
+        head: &Head<'_>,
+        found: Option<&Found>,
+        out: &mut Vec<u8>,
+    ) -> Option<Bytes> {
+        let say = |hit: &Hit<'_>, out: &mut Vec<u8>| write(&hit.seen, hit.confirmed, hit.now, out);
+        match found {
+            Some(found) => self.found(head, found, out, say),
+            None => self.hit(head, out, say),
+        }
+    }
+
+    fn ahead(&mut self, head: &Head<'_>, found: Option<Found>) -> Result<Ahead, Option<Found>> {
+        let look = match found {
+            None => Look::of(self, head).ok_or(None)?,
+            Some(found) => Look::onward(&self.means, head, found).map_err(Some)?,
+        };
+        Ok(Box::pin(async { Found(Arc::new(look.find().await)) }))
     }
 
     fn respond(&mut self, head: &Head<'_>) -> Option<Response<Bytes>> {
         self.hit(head, &mut Vec::with_capacity(OWN), respond)
+    }
+
+    fn look(&mut self, request: &mut Option<Parts>) -> Option<Looking> {
+        let look = look::with_head(request.as_ref()?, |head| Look::of(self, head))?;
+        let watch = Arc::clone(&self.watch);
+        Some(Box::pin(look::answer(watch, look, request.take()?)))
     }
 }
 
@@ -105,15 +140,38 @@ struct Hit<'a> {
 }
 
 impl FastHits {
-    /// Finds the hit, if it is one, has it said, and counts it.
+    /// Finds the hit in memory, if it is one, has it said, and counts it.
     fn hit<T>(
         &mut self,
         head: &Head<'_>,
         out: &mut Vec<u8>,
         say: impl FnOnce(&Hit<'_>, &mut Vec<u8>) -> Option<(Told, T)>,
     ) -> Option<T> {
+        if !self.means.store.has_memory() {
+            return None;
+        }
+        let sought = self.seek(head)?;
+        let entry = find(&self.means, &sought.key, head.fields)?;
+        tell((&self.means, &self.watch), head, &sought, &entry, out, say)
+    }
+
+    /// The same with what was found for it elsewhere.
+    fn found<T>(
+        &self,
+        head: &Head<'_>,
+        found: &Found,
+        out: &mut Vec<u8>,
+        say: impl FnOnce(&Hit<'_>, &mut Vec<u8>) -> Option<(Told, T)>,
+    ) -> Option<T> {
+        let Brought { sought, record, .. } = found.0.downcast_ref()?;
+        let Some(Record::Entry(entry)) = record else { return None };
+        tell((&self.means, &self.watch), head, sought, entry, out, say)
+    }
+
+    /// Where what it asks for is; `None` if the layers have to see it.
+    fn seek(&mut self, head: &Head<'_>) -> Option<Sought> {
         let began = Instant::now();
-        let Self { means, watch, rules, known } = self;
+        let Self { means, rules, known, .. } = self;
         let read = Read::of(head.fields, rules)?;
         check_target(head.target, rules.max_target)?;
         let https = read.proto
@@ -126,22 +184,33 @@ impl FastHits {
         };
         let found = means.routes.find(&host.name, &Method::GET, path);
         takes(&found.route, &read)?;
-        let scheme = if https { "https" } else { "http" };
-        let target = Target { scheme, authority: host.authority.as_str(), path, query };
+        let target =
+            Target { scheme: host.scheme(), authority: host.authority.as_str(), path, query };
         let key = key(means, &found, &target, head.fields)?;
-        let now = means.now();
-        let entry = find(means, &key, head.fields)?;
-        let seen = entry.at_a_glance();
-        let fresh = seen.times.is_fresh(now);
-        if !fresh || lookup::judged(means, &entry, now) != Standing::Good {
-            return None;
-        }
-        let confirmed = read.conditional && is_confirmed(&entry, &seen, head.fields);
-        let hit = Hit { entry: &entry, seen, confirmed, now };
-        let (told, answer) = say(&hit, out)?;
-        note(watch, (head, &read), (&found.route, &hit.seen), (&told, out), began);
-        Some(answer)
+        Some(Sought { route: found.route, key, conditional: read.conditional, began })
     }
+}
+
+/// Has an entry said, if it may be served as it is, and counts that.
+fn tell<T>(
+    (means, watch): (&Means, &Watch),
+    head: &Head<'_>,
+    sought: &Sought,
+    entry: &Entry,
+    out: &mut Vec<u8>,
+    say: impl FnOnce(&Hit<'_>, &mut Vec<u8>) -> Option<(Told, T)>,
+) -> Option<T> {
+    let now = means.now();
+    let seen = entry.at_a_glance();
+    let fresh = seen.times.is_fresh(now);
+    if !fresh || lookup::judged(means, entry, now) != Standing::Good {
+        return None;
+    }
+    let confirmed = sought.conditional && is_confirmed(entry, &seen, head.fields);
+    let hit = Hit { entry, seen, confirmed, now };
+    let (told, answer) = say(&hit, out)?;
+    note(watch, head, sought, &hit.seen, (&told, out));
+    Some(answer)
 }
 
 /// `None` if the key has a field in it that not everybody may send.
@@ -177,22 +246,25 @@ fn find(means: &Means, key: &Key, fields: &[Field<'_>]) -> Option<Arc<Entry>> {
 /// Counts and logs it.
 fn note(
     watch: &Watch,
-    (head, read): (&Head<'_>, &Read<'_>),
-    (route, seen): (&Route, &Glance<'_>),
+    head: &Head<'_>,
+    sought: &Sought,
+    seen: &Glance<'_>,
     (told, out): (&Told, &[u8]),
-    began: Instant,
 ) {
     let (outcome, bytes) = (Outcome::Hit, told.length as u64);
-    let duration = began.elapsed();
+    let (route, duration) = (&sought.route, sought.began.elapsed());
     watch.metrics.request(route.index, outcome, Source::Cache, bytes, duration);
     watch.metrics.saved(route.index, seen.fill_time);
     let Some(log) = &watch.log else { return };
-    let mut ids = head.fields.iter().filter(|f| f.name.eq_ignore_ascii_case("x-request-id"));
+    let said = |name: &str| {
+        let mut lines = head.fields.iter().filter(|f| f.name.eq_ignore_ascii_case(name));
+        lines.next().map(|field| field.value)
+    };
     log.record(AccessLine {
         at: clock::wall(),
         client: Some(head.client.ip()),
         method: "GET",
-        host: read.host.unwrap_or_default(),
+        host: said("host").unwrap_or_default(),
         path: head.target,
         status: told.status.as_u16(),
         bytes,
@@ -202,7 +274,7 @@ fn note(
         reason: "fresh",
         cache_status: out.get(told.cache_status.clone()).unwrap_or_default(),
         origin: None,
-        request_id: ids.next().map(|field| field.value),
+        request_id: said("x-request-id"),
     });
 }
 

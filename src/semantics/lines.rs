@@ -31,8 +31,9 @@ impl<'a> Lines<'a> {
             let colon = line.iter().position(|byte| *byte == b':')?;
             let (name, value) = line.split_at(colon);
             let value = value.strip_prefix(b": ")?.strip_suffix(b"\r\n")?;
-            let sound =
-                !name.is_empty() && name.iter().all(is_of_name) && value.iter().all(is_of_value);
+            // All of it in any case: without a way out, many bytes are looked at at once.
+            let of_value = value.iter().fold(true, |sound, byte| sound & is_of_value(byte));
+            let sound = !name.is_empty() && name.iter().all(is_of_name) && of_value;
             if !sound {
                 return None;
             }

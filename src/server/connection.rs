@@ -2,11 +2,13 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -127,6 +129,8 @@ pub(super) async fn run<S, Q>(
         turn: Arc::clone(&turn),
         ends,
         patience: Patience::new(protocols.header_timeout),
+        looking: None,
+        found: None,
     });
     let (theirs, prefix) = (Arc::clone(&broken), prefix.freeze());
     let io = ClientIo::new(stream, prefix, requests, write_timeout, theirs, Arc::clone(&interims));
@@ -137,8 +141,9 @@ pub(super) async fn run<S, Q>(
         Protocol::Http1 => {
             let exchanges: Exchanges<S, Q, Said> =
                 exchanges((services, by_hyper), ends, shared, &protocols, &drain);
+            let turn = Arc::clone(&exchanges.turn);
             let connection = protocols.http1.serve_connection(io, exchanges).with_upgrades();
-            attend(connection, &drain).await;
+            attend(connection, &turn, &drain).await;
         }
         Protocol::Http2 => {
             let count = Arc::new(StreamCount::default());
@@ -228,13 +233,28 @@ where
 }
 
 /// Serves `connection` to its end; told to go away when draining begins, dropped at its deadline.
-async fn attend(connection: impl Connection, drain: &DrainWatch) {
+async fn attend(connection: impl Connection, turn: &Turn, drain: &DrainWatch) {
     let mut connection = pin!(connection);
     tokio::select! {
         biased;
         ended = connection.as_mut() => return note(ended),
-        () = drain.begun() => connection.as_mut().go_away(),
+        () = drain.begun() => {}
     }
+    // To hyper, a connection whose request is being looked up is idle: it would close it.
+    let looked = poll_fn(|cx| match connection.as_mut().poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(Some(ended)),
+        Poll::Pending if turn.is_looking() => Poll::Pending,
+        Poll::Pending => Poll::Ready(None),
+    });
+    let ended = tokio::select! {
+        biased;
+        ended = looked => ended,
+        () = drain.cut() => return,
+    };
+    if let Some(ended) = ended {
+        return note(ended);
+    }
+    connection.as_mut().go_away();
     tokio::select! {
         biased;
         ended = connection.as_mut() => note(ended),

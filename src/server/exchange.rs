@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, COOKIE};
+use http::header::CONTENT_LENGTH;
+use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
@@ -25,7 +26,7 @@ use tower::Service;
 use super::interim::{Interims, Unanswered};
 use super::turn::{Content, Turn};
 use crate::body::Body;
-use crate::fast::{FastPath, Field, Head};
+use crate::fast::{FastPath, Head, Looking};
 use crate::idle::Idle;
 use crate::peer::{ClientAddr, LocalAddr, Tunnels};
 
@@ -35,7 +36,7 @@ const NO_REASON: ReasonPhrase = ReasonPhrase::from_static(b"");
 /// Answers the requests of one connection. `B` is how its protocol takes content.
 pub(super) struct Exchanges<S, Q, B> {
     pub(super) services: Arc<Spare<S>>,
-    /// Who may answer at once, unless the socket asks already.
+    /// Who may answer past the layers, unless the socket asks already.
     pub(super) fast: Option<RefCell<Q>>,
     pub(super) ends: (ClientAddr, LocalAddr),
     pub(super) body_timeout: Duration,
@@ -62,6 +63,7 @@ where
         if let Some(response) = self.at_once(&request) {
             return self.exchange(Stage::Answered { response: Some(response) });
         }
+        let is_get = is_plain_get(&request);
         let (mut head, content) = request.into_parts();
         head.extensions.insert(self.ends.0);
         head.extensions.insert(self.ends.1);
@@ -81,9 +83,15 @@ where
         } else {
             Body::streaming(Idle::new(content, self.body_timeout))
         };
-        let request = Some(Request::from_parts(head, content));
-        let exchange = self.exchange(Stage::Asking { service: None, request });
-        Exchange { broken, is_head, unanswered, ..exchange }
+        if let Some(found) = self.turn.take_found() {
+            head.extensions.insert(found);
+        }
+        let mut head = Some(head);
+        let stage = match self.look(&mut head, is_get) {
+            Some(looking) => Stage::Looking { looking },
+            None => Stage::asking(head.map(|head| Request::from_parts(head, content))),
+        };
+        Exchange { broken, is_head, unanswered, ..self.exchange(stage) }
     }
 }
 
@@ -101,37 +109,30 @@ impl<S, Q: FastPath, B> Exchanges<S, Q, B> {
         }
     }
 
+    /// A look for it before it goes through the layers.
+    fn look(&self, head: &mut Option<Parts>, is_get: bool) -> Option<Looking> {
+        let asks = self.fast.as_ref().filter(|_| is_get)?;
+        asks.borrow_mut().look(head)
+    }
+
     /// The answer to what need not go through the layers.
     fn at_once(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
-        let fast = self.fast.as_ref()?;
-        if request.method() != Method::GET || !request.body().is_end_stream() {
-            return None;
-        }
+        let fast = self.fast.as_ref().filter(|_| is_plain_get(request))?;
         let (ClientAddr(client), LocalAddr(local)) = self.ends;
-        let of_http = |scheme: &Scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS;
-        if !request.uri().scheme().is_none_or(of_http) {
-            return None;
-        }
         let target = request.uri().path_and_query()?.as_str();
-        let fields = fields_of(request)?;
+        let fields = Head::fields(request.uri(), request.headers())?;
         let head = Head { target, fields: &fields, client, local };
         Some(fast.borrow_mut().respond(&head)?.map(Body::full))
     }
 }
 
-/// The field lines as in HTTP/1.1 (RFC 9113 §8.3.1: ":authority" is what Host is there). `None` if
-/// somebody else has to put them together: cookies may come in pieces (§8.2.3).
-fn fields_of<B>(request: &Request<B>) -> Option<Vec<Field<'_>>> {
-    let headers = request.headers();
-    let mut fields = Vec::with_capacity(headers.len() + 1);
-    if let Some(authority) = request.uri().authority() {
-        fields.push(Field { name: "host", value: authority.as_str().as_bytes() });
-    }
-    let lines = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    fields.extend(lines.map(|(name, value)| Field { name, value }));
-    let mut cookies = headers.get_all(COOKIE).iter();
-    let whole = cookies.next().is_none() || cookies.next().is_none();
-    whole.then_some(fields)
+/// May it be answered past the layers, as far as can be seen here?
+fn is_plain_get(request: &Request<Incoming>) -> bool {
+    let of_http = |scheme: &Scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS;
+    request.method() == Method::GET
+        && matches!(request.version(), Version::HTTP_11 | Version::HTTP_2)
+        && request.body().is_end_stream()
+        && request.uri().scheme().is_none_or(of_http)
 }
 
 /// The service of a connection, and the clone that its last request gave back: requests one after
@@ -172,11 +173,19 @@ pin_project! {
 pin_project! {
     #[project = StageView]
     enum Stage<S, F> {
+        // For an answer past the layers.
+        Looking { looking: Looking },
         // Until the service is ready to be called.
         Asking { service: Option<S>, request: Option<Request<Body>> },
         Answering { #[pin] answer: F },
         // Until the interim responses before it have been written.
         Answered { response: Option<Response<Body>> },
+    }
+}
+
+impl<S, F> Stage<S, F> {
+    const fn asking(request: Option<Request<Body>>) -> Self {
+        Self::Asking { service: None, request }
     }
 }
 
@@ -191,6 +200,10 @@ where
         let mut this = self.project();
         loop {
             let next = match this.stage.as_mut().project() {
+                StageView::Looking { looking } => match ready!(looking.as_mut().poll(cx)) {
+                    Ok(response) => Stage::Answered { response: Some(response.map(Body::full)) },
+                    Err(head) => Stage::asking(Some(Request::from_parts(head, Body::empty()))),
+                },
                 StageView::Answering { answer } => match answer.poll(cx) {
                     Poll::Ready(Ok(response)) => Stage::Answered { response: Some(response) },
                     Poll::Ready(Err(never)) => match never {},

@@ -7,6 +7,7 @@
 //! | the client sent | the turn is | then |
 //! |---|---|---|
 //! | a request that is answered at once | free | the answer is written; hyper sees nothing of either |
+//! | a request that may be answered a moment later | free | it is held here until that is clear |
 //! | any other request | free | hyper gets it, up to its last byte, and the turn |
 //! | the next request already | hyper's | it is held here until the turn is free |
 //! | a part of a head | free | it is held here until the rest comes, or `header_timeout` is over |
@@ -31,7 +32,7 @@ use super::desk::Desk;
 use super::head::{self, MOST_FIELDS, Seen};
 use super::interim::Interims;
 use super::turn::Turn;
-use crate::fast::{FastPath, Head};
+use crate::fast::{Ahead, FastPath, Found, Head};
 use crate::peer::{ClientAddr, LocalAddr};
 
 /// After the last response, bytes that are still on their way are read and thrown away for this
@@ -45,7 +46,6 @@ const LINGER_BYTES: usize = 256 * 1024;
 const COPIED: usize = 4096;
 
 /// One client's connection.
-#[derive(Debug)]
 pub(super) struct ClientIo<Q> {
     stream: TcpStream,
     /// Read already, and not yet given to the reader.
@@ -68,7 +68,6 @@ pub(super) struct ClientIo<Q> {
 }
 
 /// What the requests of a connection of HTTP/1.1 need.
-#[derive(Debug)]
 pub(super) struct Requests<Q> {
     /// Who may answer at once.
     pub(super) fast: Q,
@@ -78,6 +77,10 @@ pub(super) struct Requests<Q> {
     pub(super) ends: (ClientAddr, LocalAddr),
     /// Longest time from the end of one exchange to the end of the next head.
     pub(super) patience: Patience,
+    /// Whether the request that is held can be answered past hyper after all.
+    pub(super) looking: Option<Ahead>,
+    /// What came of that.
+    pub(super) found: Option<Found>,
 }
 
 /// How long a client may take for its next head.
@@ -269,8 +272,11 @@ impl<Q: FastPath> ClientIo<Q> {
             self.reading = Reading::All;
             return Poll::Ready(Ok(()));
         }
-        let mut answered = false;
+        let (mut answered, mut looking) = (false, self.poll_looking(cx).is_pending());
         let outcome = loop {
+            if looking {
+                break Poll::Pending;
+            }
             match self.next(desk, &mut answered) {
                 Next::Part => match desk.poll_more(&mut self.stream, cx) {
                     // What came before the end is for hyper to judge.
@@ -292,6 +298,7 @@ impl<Q: FastPath> ClientIo<Q> {
                         unsaid => break unsaid,
                     }
                 }
+                Next::Looking => looking = self.poll_looking(cx).is_pending(),
                 Next::Hypers(reading) => {
                     self.reading = reading;
                     break Poll::Ready(Ok(()));
@@ -299,7 +306,22 @@ impl<Q: FastPath> ClientIo<Q> {
             }
         };
         self.held = desk.put_down();
-        if outcome.is_pending() { self.poll_patience(cx, answered) } else { outcome }
+        match outcome {
+            Poll::Pending if !looking => self.poll_patience(cx, answered),
+            _ => outcome,
+        }
+    }
+
+    /// Pending while it is not clear whether the request on the desk is answered past hyper.
+    fn poll_looking(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(requests) = &mut self.requests else { return Poll::Ready(()) };
+        let Some(looking) = &mut requests.looking else { return Poll::Ready(()) };
+        requests.found = Some(ready!(looking.as_mut().poll(cx)));
+        requests.looking = None;
+        requests.turn.look(false);
+        // It was not the client who took the time.
+        requests.patience.begins();
+        Poll::Ready(())
     }
 
     /// What to do about the next request on the desk.
@@ -317,9 +339,18 @@ impl<Q: FastPath> ClientIo<Q> {
                 let (ClientAddr(client), LocalAddr(local)) = requests.ends;
                 let head = Head { target, fields, client, local };
                 out.clear();
-                if let Some(content) = requests.fast.answer(&head, out) {
+                let found = requests.found.take();
+                if let Some(content) = requests.fast.answer(&head, found.as_ref(), out) {
                     desk.done(length);
                     return Next::Answered(content);
+                }
+                match requests.fast.ahead(&head, found) {
+                    Ok(looking) => {
+                        requests.looking = Some(looking);
+                        requests.turn.look(true);
+                        return Next::Looking;
+                    }
+                    Err(found) => requests.turn.hand_on(found),
                 }
                 (length, 0)
             }
@@ -463,6 +494,8 @@ enum Next {
     Part,
     /// Write the head on the desk, and this content.
     Answered(Bytes),
+    /// Wait for what is found for it.
+    Looking,
     /// Leave it to hyper.
     Hypers(Reading),
 }

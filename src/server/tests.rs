@@ -3,30 +3,42 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tower::service_fn;
 
 use super::serve;
 use crate::body::Body;
 use crate::config::{Config, Limits, Overrides};
-use crate::fast::{FastPath, Head};
+use crate::fast::{Ahead, FastPath, Found, Head, Looking};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Answers `/fast…` with the target, or with as many bytes as it ends with digits for.
-#[derive(Clone)]
-struct Fast;
+/// Answers `/fast…` with the target, or with as many bytes as it ends with digits for; `/late…` the
+/// same after a look of as many milliseconds, unless it ends with `nothing`.
+#[derive(Clone, Default)]
+struct Fast {
+    looks: Arc<Notify>,
+}
 
 impl FastPath for Fast {
-    fn answer(&mut self, head: &Head<'_>, out: &mut Vec<u8>) -> Option<Bytes> {
-        let rest = head.target.strip_prefix("/fast")?;
+    fn answer(
+        &mut self,
+        head: &Head<'_>,
+        found: Option<&Found>,
+        out: &mut Vec<u8>,
+    ) -> Option<Bytes> {
+        let begins = if found.is_some() { "/late" } else { "/fast" };
+        let rest = head.target.strip_prefix(begins).filter(|rest| !rest.ends_with("nothing"))?;
         let content = match rest.parse() {
             Ok(length) => Bytes::from(vec![b'f'; length]),
             Err(_) => Bytes::from(format!("fast {}", head.target)),
@@ -36,12 +48,30 @@ impl FastPath for Fast {
         Some(content)
     }
 
+    fn ahead(&mut self, head: &Head<'_>, found: Option<Found>) -> Result<Ahead, Option<Found>> {
+        let Some(rest) = head.target.strip_prefix("/late").filter(|_| found.is_none()) else {
+            return Err(found);
+        };
+        let pause = Duration::from_millis(rest.parse().unwrap_or(20));
+        let found = Found(Arc::new(head.target.to_owned()));
+        self.looks.notify_one();
+        Ok(Box::pin(async move {
+            sleep(pause).await;
+            found
+        }))
+    }
+
     fn respond(&mut self, head: &Head<'_>) -> Option<Response<Bytes>> {
-        Some(Response::new(self.answer(head, &mut Vec::new())?))
+        Some(Response::new(self.answer(head, None, &mut Vec::new())?))
+    }
+
+    fn look(&mut self, _: &mut Option<Parts>) -> Option<Looking> {
+        None
     }
 }
 
-/// Says what it was asked, after as many milliseconds as `/slow…` ends with.
+/// Says what it was asked, after as many milliseconds as `/slow…` ends with; and what was found for
+/// it.
 async fn long(request: Request<Body>) -> Result<Response<Body>, Infallible> {
     let (head, content) = request.into_parts();
     if let Some(Ok(millis)) = head.uri.path().strip_prefix("/slow").map(str::parse) {
@@ -49,7 +79,9 @@ async fn long(request: Request<Body>) -> Result<Response<Body>, Infallible> {
     }
     let content = content.collect().await.map(|all| all.to_bytes()).unwrap_or_default();
     let content = String::from_utf8_lossy(&content);
-    let said = format!("long {} {} {content}", head.method, head.uri);
+    let found = head.extensions.get::<Found>().and_then(|found| found.0.downcast_ref::<String>());
+    let found = found.map_or_else(String::new, |found| format!("found for {found}"));
+    let said = format!("long {} {} {content}{found}", head.method, head.uri);
     Ok(Response::new(Body::full(said)))
 }
 
@@ -61,7 +93,7 @@ async fn start(limits: impl FnOnce(&mut Limits)) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
-        let ways = (service_fn(long), Fast);
+        let ways = (service_fn(long), Fast::default());
         serve(listener, ways, &config.limits, std::future::pending()).await
     });
     address
@@ -117,13 +149,19 @@ async fn answers_come_in_the_order_of_the_questions_however_they_are_answered() 
         post("/fast/p", "content"),
         get("/fast/3"),
         get("/slow50"),
+        get("/late/1"),
+        get("/late/2"),
+        get("/late/nothing"),
+        get("/long"),
+        get("/late/3"),
+        post("/late/nothing", "content"),
         get("/fast/4"),
         get("/fast/5"),
     ]
     .concat();
     client.write_all(asked.as_bytes()).await.unwrap();
     assert_eq!(
-        contents(&mut client, 8).await,
+        contents(&mut client, 14).await,
         [
             "fast /fast/1",
             "long GET /long ",
@@ -131,6 +169,12 @@ async fn answers_come_in_the_order_of_the_questions_however_they_are_answered() 
             "long POST /fast/p content",
             "fast /fast/3",
             "long GET /slow50 ",
+            "fast /late/1",
+            "fast /late/2",
+            "long GET /late/nothing found for /late/nothing",
+            "long GET /long ",
+            "fast /late/3",
+            "long POST /late/nothing content",
             "fast /fast/4",
             "fast /fast/5",
         ]
@@ -236,4 +280,42 @@ async fn the_last_words_of_a_client_that_closes_its_half_are_answered() {
     client.shutdown().await.unwrap();
     assert_eq!(contents(&mut client, 2).await, ["fast /fast/1", "fast /fast/2"]);
     assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_time_of_a_look_is_not_the_clients() {
+    let address = start(|limits| limits.header_timeout = Duration::from_millis(100)).await;
+    let mut client = TcpStream::connect(address).await.unwrap();
+    for round in 0..2 {
+        client.write_all(get("/late300").as_bytes()).await.unwrap();
+        assert_eq!(contents(&mut client, 1).await, ["f".repeat(300)], "{round}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_being_looked_up_for_is_answered_before_the_server_goes_away() {
+    for (target, expected) in [
+        ("/late/1", "fast /late/1"),
+        ("/late/nothing", "long GET /late/nothing found for /late/nothing"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let file = Some(("", "origin.url = \"http://127.0.0.1:1\""));
+        let loaded = Config::load(file, &Overrides::default(), &|_| None);
+        let limits = loaded.unwrap_or_else(|errors| panic!("{errors}")).0.limits;
+        let (fast, go) = (Fast::default(), Arc::new(Notify::new()));
+        let (looks, gone) = (Arc::clone(&fast.looks), Arc::clone(&go));
+        let server = tokio::spawn(async move {
+            serve(listener, (service_fn(long), fast), &limits, async move { go.notified().await })
+                .await
+        });
+        client.write_all(get(target).as_bytes()).await.unwrap();
+        looks.notified().await;
+        gone.notify_one();
+        assert_eq!(contents(&mut client, 1).await, [expected]);
+        let mut rest = Vec::new();
+        let read = timeout(PATIENCE, client.read_to_end(&mut rest)).await.expect("it is closed");
+        assert_eq!(read.unwrap(), 0);
+        timeout(PATIENCE, server).await.expect("it has gone").unwrap();
+    }
 }

@@ -12,14 +12,15 @@
 //! buffer is empty, and not before.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::body::{Body, BodyError};
+use crate::fast::Found;
 
 const FREE: u8 = 0;
 const BUSY: u8 = 1;
@@ -28,38 +29,64 @@ const GONE: u8 = 3;
 
 /// The turn on one connection. All that touch it run in the connection's task.
 #[derive(Debug, Default)]
-pub(super) struct Turn(AtomicU8);
+pub(super) struct Turn {
+    state: AtomicU8,
+    /// Nobody has the turn, but a request is being looked up.
+    looking: AtomicBool,
+    /// What was found for the request that hyper gets next.
+    found: Mutex<Option<Found>>,
+}
 
 impl Turn {
     /// hyper gets a request.
     pub(super) fn begin(&self) {
-        self.0.store(BUSY, Relaxed);
+        self.state.store(BUSY, Relaxed);
     }
 
     /// The protocol is switched: nobody has the turn any more.
     pub(super) fn end(&self) {
-        self.0.store(GONE, Relaxed);
+        self.state.store(GONE, Relaxed);
     }
 
     /// hyper has the last of an answer.
     fn said(&self) {
-        if self.0.load(Relaxed) == BUSY {
-            self.0.store(SAID, Relaxed);
+        if self.state.load(Relaxed) == BUSY {
+            self.state.store(SAID, Relaxed);
         }
     }
 
     /// hyper's buffer is empty. True if an answer is over by that.
     pub(super) fn flushed(&self) -> bool {
-        let over = self.0.load(Relaxed) == SAID;
+        let over = self.state.load(Relaxed) == SAID;
         if over {
-            self.0.store(FREE, Relaxed);
+            self.state.store(FREE, Relaxed);
         }
         over
     }
 
     /// Is hyper busy with a request, or with what it has to say to it?
     pub(super) fn is_taken(&self) -> bool {
-        self.0.load(Relaxed) != FREE
+        self.state.load(Relaxed) != FREE
+    }
+
+    /// A lookup begins, or is over.
+    pub(super) fn look(&self, begins: bool) {
+        self.looking.store(begins, Relaxed);
+    }
+
+    /// Is there a request that hyper does not know of?
+    pub(super) fn is_looking(&self) -> bool {
+        self.looking.load(Relaxed)
+    }
+
+    /// Hands on what was found for the request that hyper gets now.
+    pub(super) fn hand_on(&self, found: Option<Found>) {
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
+    }
+
+    /// What was found for the request that hyper has got.
+    pub(super) fn take_found(&self) -> Option<Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

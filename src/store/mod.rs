@@ -141,6 +141,11 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// What this process holds in its own memory; never waits.
     fn peek(&self, key: &Key) -> Option<Record>;
 
+    /// False if there is nothing for `peek` to find.
+    fn has_memory(&self) -> bool {
+        true
+    }
+
     /// Asks the tier that processes share, and keeps what it finds in memory. The same as `peek`
     /// where there is no such tier.
     fn fetch<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, Option<Record>>;

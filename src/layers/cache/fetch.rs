@@ -52,7 +52,7 @@ pub async fn through<S: Origin>(
     means: &Arc<Means>,
     inner: &S,
     asked: &Arc<Asked>,
-    looked: Looked,
+    mut looked: Looked,
     reason: FetchReason,
     company: Company,
 ) -> Step {
@@ -71,13 +71,15 @@ pub async fn through<S: Origin>(
     // though it is still on its way to the store.
     let newer = asked.route.request_directives == RequestDirectives::Honour
         && asked.demands.are_about_age();
-    let joined = means.flights.join(looked.key.digest, applied, now, |flight| {
-        let belongs = belongs.unwrap_or_else(|| asked.belongs());
-        let good = lookup::may_join(means, asked, &belongs, flight, now);
-        let in_time = !newer || flight.is_fetching();
-        good && flight.is_open(now) && in_time && (!untold || flight.as_of >= applied)
-    });
-    match joined {
+    let join = || {
+        means.flights.join(looked.key.digest, applied, now, |flight| {
+            let belongs = belongs.unwrap_or_else(|| asked.belongs());
+            let good = lookup::may_join(means, asked, &belongs, flight, now);
+            let in_time = !newer || flight.is_fetching();
+            good && flight.is_open(now) && in_time && (!untold || flight.as_of >= applied)
+        })
+    };
+    match looked.lead.take().map_or_else(join, Joined::Lead) {
         Joined::Lead(lead) => {
             // Between the lookup and the lead another flight may have come and gone.
             let again = lookup::peek(means, asked, looked.names.as_deref(), now);

@@ -1,14 +1,16 @@
 //! Where is it? In memory first, then in the store that processes share; the primary key may lead
 //! to a variant.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::HeaderName;
+use tokio::time::Instant;
 
 use super::Means;
 use super::asked::Asked;
+use crate::config::Route;
 use crate::key::Key;
-use crate::layers::collapse::Flight;
+use crate::layers::collapse::{Flight, Lead};
 use crate::ledger::Standing;
 use crate::ledger::name::Belongs;
 use crate::plan::Plan;
@@ -29,6 +31,8 @@ pub struct Looked {
     pub plan: Plan,
     /// What is known of the store that processes share.
     pub shared: Shared,
+    /// The duty to ask the origin for all who wait for this key, if that was taken on already.
+    pub lead: Option<Lead>,
 }
 
 /// What a lookup knows of the store that processes share.
@@ -78,6 +82,50 @@ pub async fn fetch(means: &Means, asked: &Asked, hint: Option<&[HeaderName]>) ->
     Looked { shared, ..conclude(means, asked, (key, names), record, means.now()) }
 }
 
+/// A plain GET, as it was understood before it came to the layers.
+#[derive(Debug)]
+pub struct Sought {
+    /// Its route.
+    pub route: Arc<Route>,
+    /// Key of what it asks for, before anything is known of variants.
+    pub key: Key,
+    /// There is a condition that it may be answered 304 by.
+    pub conditional: bool,
+    /// When it came.
+    pub began: Instant,
+}
+
+/// What was found for it in the store that processes share, which is not asked again.
+#[derive(Debug)]
+pub struct Brought {
+    /// Who asked for it.
+    pub sought: Sought,
+    /// Where was looked; the fields, if that is a variant.
+    pub at: (Key, Option<Vec<HeaderName>>),
+    /// What there was.
+    pub record: Option<Record>,
+    /// Whether the store answered.
+    pub shared: Shared,
+    /// The duty to ask the origin, if there was nothing.
+    pub lead: Mutex<Option<Lead>>,
+}
+
+/// The same as [`peek`], for a request that brought something along.
+pub fn brought(means: &Means, asked: &Asked, brought: &Brought, now: Timestamp) -> Looked {
+    let names = match &brought.record {
+        Some(Record::Varies(varies)) => Some(&*varies.names),
+        _ => brought.at.1.as_deref(),
+    };
+    let looked = peek(means, asked, names, now);
+    if looked.entry.is_some() || looked.key != brought.at.0 {
+        return looked;
+    }
+    let place = (looked.key, looked.names);
+    let lead = brought.lead.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let concluded = conclude(means, asked, place, brought.record.clone(), now);
+    Looked { shared: brought.shared, lead, ..concluded }
+}
+
 /// The fields that select the variant, if the primary key's record says that there are some, or
 /// if there is none and a response on its way says so.
 fn variant_names(record: Option<&Record>, hint: Option<&[HeaderName]>) -> Option<Vec<HeaderName>> {
@@ -112,7 +160,7 @@ pub fn conclude(
     let plan = plan(&asked.route, &asked.demands, found, failed_lately, now);
     // What the ledger cannot vouch for here, an entry from elsewhere is no better for.
     let shared = if asked.floor.is_some() { Shared::Silent } else { Shared::Unasked };
-    Looked { key, entry, names, plan, shared }
+    Looked { key, entry, names, plan, shared, lead: None }
 }
 
 /// What an entry is worth to a request. Found by a rule (`searches`), it may be stored under another

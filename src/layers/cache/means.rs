@@ -132,11 +132,17 @@ impl Means {
         self.last.load().as_ref().map(|place| String::clone(place))
     }
 
-    pub(super) fn note_place(&self, uri: &http::Uri) {
-        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return };
+    pub(super) fn note_place_of(&self, uri: &http::Uri) {
+        if let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) {
+            self.note_place(scheme, authority.as_str());
+        }
+    }
+
+    /// Notes where a request went that was not a hit in memory.
+    pub fn note_place(&self, scheme: &str, authority: &str) {
         let is_it = |place: &String| {
             let rest = place.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
-            rest == Some(authority.as_str())
+            rest == Some(authority)
         };
         if !self.last.load().as_ref().is_some_and(|place| is_it(place)) {
             self.last.store(Some(Arc::new(format!("{scheme}://{authority}"))));

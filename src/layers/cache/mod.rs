@@ -54,6 +54,7 @@ use crate::body::Body;
 use crate::config::Route;
 use crate::config::matcher::Match;
 use crate::error::{ClientFault, OriginFault, ProxyError};
+use crate::fast::Found;
 use crate::layers::handled::{Handled, attach};
 use crate::layers::rescue::{self, Rescued};
 use crate::plan::request::admit;
@@ -66,7 +67,7 @@ use asked::Asked;
 use deliver::Served;
 use fetch::{Company, Step};
 use footing::Footing;
-use lookup::{Looked, Shared};
+use lookup::{Brought, Looked, Shared};
 pub use means::Means;
 
 /// How often a request looks again before it fetches for itself.
@@ -221,7 +222,7 @@ async fn on_footing<S: Origin>(
     let floor = footing.found(&means).await;
     // Only now: the key has what the ledger says of its namespace in it.
     let asked = asked(&means, found, request).above(floor);
-    means.note_place(&asked.uri);
+    means.note_place_of(&asked.uri);
     let looked = lookup::peek(&means, &asked, None, means.now());
     settle(&means, &inner, Arc::new(asked), looked).await
 }
@@ -258,14 +259,18 @@ fn failed(route: Arc<Route>, forwarded: Forwarded, error: &ProxyError) -> Respon
 }
 
 /// A hit in memory is answered on the spot; everything else is waited for.
-fn answer<S: Origin>(means: &Arc<Means>, inner: &S, asked: Asked) -> Answering {
+fn answer<S: Origin>(means: &Arc<Means>, inner: &S, mut asked: Asked) -> Answering {
     let now = means.now();
-    let looked = lookup::peek(means, &asked, None, now);
+    let found = asked.extensions.remove::<Found>();
+    let looked = match found.as_ref().and_then(|found| found.0.downcast_ref::<Brought>()) {
+        Some(brought) => lookup::brought(means, &asked, brought, now),
+        None => lookup::peek(means, &asked, None, now),
+    };
     if let (Plan::Serve, Some((entry, _))) = (looked.plan, &looked.entry) {
         let response = deliver::entry(&asked, entry, Served::Hit, now);
         return Answering::ready(response);
     }
-    means.note_place(&asked.uri);
+    means.note_place_of(&asked.uri);
     let route = Arc::clone(&asked.route);
     let (means, inner) = (Arc::clone(means), inner.clone());
     waiting((route, Forwarded::UriMiss), async move {

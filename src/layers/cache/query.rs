@@ -59,7 +59,7 @@ pub async fn answer<S: Origin>(
     let version = |namespace: &str| means.ledger.version(namespace);
     let asked = Asked::new(route, captures, parts, tags, version).with_content(content);
     let asked = asked.above(floor);
-    means.note_place(&asked.uri);
+    means.note_place_of(&asked.uri);
     let looked = lookup::peek(&means, &asked, None, means.now());
     settle(&means, &inner, Arc::new(asked), looked).await
 }

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use http::{Request, Response, Uri};
 use http_body_util::BodyExt as _;
@@ -22,6 +24,7 @@ use crate::layers::rescue::RescueLayer;
 use crate::peer::{ClientAddr, LocalAddr};
 use crate::store::ledger::LedgerHandle;
 use crate::store::memory::MemoryStore;
+use crate::store::{Lease, LeaseEnd, LeaseToken, Store, StoreError, StoreFuture};
 use crate::telemetry::metrics::Metrics;
 
 const LOCAL: &str = "127.0.0.1:8080";
@@ -113,12 +116,15 @@ struct Ways {
 }
 
 fn ways() -> Ways {
+    ways_to(Arc::new(MemoryStore::new(64 << 20, 1 << 20)))
+}
+
+fn ways_to(store: Arc<dyn Store>) -> Ways {
     let loaded = Config::load(Some(("proxy.toml", FILE)), &Overrides::default(), &|_| None);
     let (config, _) = loaded.unwrap_or_else(|errors| panic!("{errors}"));
     let names: Vec<&str> =
         config.routes.iter().chain([&config.fallback]).map(|route| &*route.name).collect();
     let metrics = Metrics::new(&names);
-    let store = Arc::new(MemoryStore::new(64 << 20, 1 << 20));
     let ledger = LedgerHandle::embedded(1000);
     let means = Arc::new(Means::new(&config, store, ledger, Arc::clone(&metrics)));
     let fallback = config.routes.len();
@@ -223,7 +229,7 @@ impl Ways {
     fn fast(&mut self, asked: &Asked) -> Option<Seen> {
         asked.with_head(|head| {
             let mut out = Vec::new();
-            let rest = self.fast.answer(head, &mut out)?;
+            let rest = self.fast.answer(head, None, &mut out)?;
             out.extend_from_slice(&rest);
             Some(parsed(&out))
         })
@@ -511,5 +517,244 @@ async fn what_says_its_length_is_answered_as_a_response_too() {
         let asked = Asked::new(target, fields);
         assert_eq!(both(&mut ways, &asked).await, Some(()));
         assert_eq!(ways.response(&asked).map(|seen| seen.status), Some(status), "{target}");
+    }
+}
+
+/// What processes share, without memory in front of it.
+#[derive(Debug)]
+struct Far {
+    there: MemoryStore,
+    fetched: AtomicUsize,
+    silent: AtomicBool,
+}
+
+impl Far {
+    fn new() -> Arc<Self> {
+        let there = MemoryStore::new(64 << 20, 1 << 20);
+        Arc::new(Self { there, fetched: AtomicUsize::new(0), silent: AtomicBool::new(false) })
+    }
+
+    fn fetched(&self) -> usize {
+        self.fetched.swap(0, Relaxed)
+    }
+}
+
+impl Store for Far {
+    fn peek(&self, _: &Key) -> Option<Record> {
+        None
+    }
+
+    fn has_memory(&self) -> bool {
+        false
+    }
+
+    fn fetch<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, Option<Record>> {
+        Box::pin(async move {
+            self.fetched.fetch_add(1, Relaxed);
+            tokio::task::yield_now().await;
+            if self.silent.load(Relaxed) {
+                return Err(StoreError::Away);
+            }
+            self.there.fetch(key).await
+        })
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn put<'a>(&'a self, key: &'a Key, record: Record) -> StoreFuture<'a, ()> {
+        self.there.put(key, record)
+    }
+
+    fn remove<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, ()> {
+        self.there.remove(key)
+    }
+
+    fn lease<'a>(&'a self, key: &'a Key, ttl: Duration) -> StoreFuture<'a, Lease> {
+        self.there.lease(key, ttl)
+    }
+
+    fn renew<'a>(
+        &'a self,
+        key: &'a Key,
+        token: &'a LeaseToken,
+        ttl: Duration,
+    ) -> StoreFuture<'a, bool> {
+        self.there.renew(key, token, ttl)
+    }
+
+    fn release<'a>(
+        &'a self,
+        key: &'a Key,
+        token: &'a LeaseToken,
+        end: LeaseEnd,
+    ) -> StoreFuture<'a, ()> {
+        self.there.release(key, token, end)
+    }
+}
+
+impl Ways {
+    /// As for HTTP/1.1, with looks as long as there is a use in looking; else what was found.
+    async fn ahead(&mut self, asked: &Asked) -> Result<Seen, Option<Found>> {
+        let mut found = None;
+        loop {
+            let mut out = Vec::new();
+            if let Some(rest) =
+                asked.with_head(|head| self.fast.answer(head, found.as_ref(), &mut out))
+            {
+                out.extend_from_slice(&rest);
+                return Ok(parsed(&out));
+            }
+            found = Some(asked.with_head(|head| self.fast.ahead(head, found.take()))?.await);
+        }
+    }
+
+    /// As for HTTP/2.
+    async fn look(&mut self, asked: &Asked) -> Option<Seen> {
+        let mut parts = Some(asked.request()?.into_parts().0);
+        let (head, content) = self.fast.look(&mut parts)?.await.ok()?.into_parts();
+        Some(Seen { status: head.status.as_u16(), fields: by_name(&head.headers), content })
+    }
+}
+
+/// Asks all ways for what is stored elsewhere by then. `None` if it is not answered past the layers.
+async fn all_far(ways: &mut Ways, asked: &Asked) -> Option<()> {
+    ways.long(asked).await?;
+    for _ in 0..3 {
+        let response = ways.look(asked).await;
+        let fast = ways.ahead(asked).await.ok();
+        assert!(fast.is_some() || response.is_none(), "{asked:?}");
+        let fast = fast?;
+        let long = ways.long(asked).await?;
+        if fast == long && response.as_ref().is_none_or(|response| *response == fast) {
+            return Some(());
+        }
+        let age = |seen: &Seen| seen.fields.get("age").cloned();
+        let moved = age(&fast) != age(&long)
+            || fast.fields.get("cache-status") != long.fields.get("cache-status")
+            || response.as_ref().is_some_and(|response| age(response) != age(&fast));
+        assert!(moved, "{asked:?}\n{fast:?}\n{response:?}\n{long:?}");
+    }
+    panic!("the moment changes all the time");
+}
+
+#[tokio::test]
+async fn what_is_elsewhere_is_looked_up_and_answered_as_the_layers_answer_it() {
+    let mut ways = ways_to(Far::new());
+    for (target, fields) in [
+        ("/plain/1", &[][..]),
+        ("/plain/1?b=1&a=2", &[("x-request-id", "7")]),
+        ("/cookie", &[("cookie", "x=y; lang=de"), ("x-tenant", "one")]),
+        ("/vary", &[("accept-language", "de , en"), ("Accept-Encoding", "gzip")]),
+        ("/vary", &[]),
+        ("/sized-tag", &[]),
+        ("/sized-tag", &[("if-none-match", "\"one\"")]),
+        ("/sized-tag", &[("if-none-match", "\"two\"")]),
+        ("/gone", &[]),
+    ] {
+        let asked = Asked::new(target, fields);
+        assert_eq!(all_far(&mut ways, &asked).await, Some(()), "{target} {fields:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_looks_for_what_the_layers_have_to_see() {
+    let far = Far::new();
+    let mut ways = ways_to(Arc::clone(&far) as Arc<dyn Store>);
+    for (target, fields) in [
+        ("/off", &[][..]),
+        ("/strict", &[]),
+        ("/search", &[]),
+        ("/vary-forwarded", &[]),
+        ("/plain/1", &[("range", "bytes=0-1")]),
+        ("/plain/1", &[("authorization", "Basic x")]),
+        ("/plain/1", &[("cache-control", "no-store")]),
+        ("/plain/1", &[("Pragma", "no-cache")]),
+        ("/plain/1", &[("larder-min-position", "1-1")]),
+    ] {
+        let asked = Asked::new(target, fields);
+        assert_eq!(all_far(&mut ways, &asked).await, None, "{target} {fields:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_found_is_not_looked_for_again() {
+    let far = Far::new();
+    let mut ways = ways_to(Arc::clone(&far) as Arc<dyn Store>);
+    // Behind a lease it is looked once more whether another process was faster.
+    for (target, silent, looks) in [
+        ("/plain/1", false, 2),
+        ("/plain/2", true, 1),
+        ("/nothing", false, 2),
+        ("/nothing", false, 1),
+    ] {
+        far.silent.store(silent, Relaxed);
+        let asked = Asked::new(target, &[]);
+        let found = ways.ahead(&asked).await.expect_err("it is for the layers to answer");
+        let mut request = asked.request().unwrap();
+        request.extensions_mut().insert(found.expect("something was found out"));
+        let response = ways.long.clone().oneshot(request).await.unwrap();
+        assert!(response.status().is_success(), "{target}");
+        let _ = response.into_body().collect().await.unwrap();
+        assert_eq!(far.fetched(), looks, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn who_comes_meanwhile_is_left_to_the_layers_which_wait_for_the_look() {
+    let far = Far::new();
+    let mut ways = ways_to(Arc::clone(&far) as Arc<dyn Store>);
+    let asked = Asked::new("/plain/1", &[]);
+    ways.long(&asked).await.unwrap();
+    far.fetched();
+    let look = asked.with_head(|head| ways.fast.ahead(head, None)).unwrap();
+    assert!(asked.with_head(|head| ways.fast.ahead(head, None)).is_err(), "somebody looks");
+    let (_, seen) = tokio::join!(look, ways.long(&asked));
+    assert!(seen.unwrap().fields["cache-status"][0].starts_with(b"larder; hit"));
+    assert_eq!(far.fetched(), 1);
+
+    // Nor does a look that is given up leave anybody waiting.
+    let look = asked.with_head(|head| ways.fast.ahead(head, None)).unwrap();
+    let mut long = std::pin::pin!(ways.long(&asked));
+    assert!(futures_util::poll!(&mut long).is_pending());
+    drop(look);
+    assert!(long.await.is_some());
+}
+
+#[tokio::test]
+async fn what_was_invalidated_during_a_look_is_not_answered_by_it() {
+    let mut ways = ways_to(Far::new());
+    let asked = Asked::new("/plain/1", &[]);
+    ways.long(&asked).await.unwrap();
+    let found = asked.with_head(|head| ways.fast.ahead(head, None)).unwrap().await;
+    let answered = |ways: &mut Ways| {
+        asked.with_head(|head| ways.fast.answer(head, Some(&found), &mut Vec::new()))
+    };
+    assert!(answered(&mut ways).is_some());
+    let names = vec!["path:/plain/1".parse().unwrap()];
+    let ledger = &ways.fast.means.ledger;
+    ledger.invalidate(names, crate::ledger::Mode::Hard, crate::ledger::Cause::Purge).await;
+    assert!(answered(&mut ways).is_none());
+    let mut request = asked.request().unwrap();
+    request.extensions_mut().insert(found);
+    let response = ways.long.clone().oneshot(request).await.unwrap();
+    let status = response.headers()["cache-status"].to_str().unwrap();
+    assert!(status.starts_with("larder; fwd="), "{status}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    #[test]
+    fn whatever_is_looked_up_past_the_layers_is_answered_as_they_answer_it(
+        requests in prop::collection::vec(asked(), 1..40)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut ways = ways_to(Far::new());
+            for asked in &requests {
+                let _ = all_far(&mut ways, asked).await;
+            }
+        });
     }
 }

@@ -152,6 +152,10 @@ impl Store for ValkeyStore {
         None
     }
 
+    fn has_memory(&self) -> bool {
+        false
+    }
+
     fn fetch<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, Option<Record>> {
         Box::pin(async move {
             let started = Instant::now();
