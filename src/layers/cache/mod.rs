@@ -161,7 +161,9 @@ impl<S: Origin> Service<Request<Body>> for Cache<S> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Answering {
+    fn call(&mut self, mut request: Request<Body>) -> Answering {
+        // Whoever has no use for it gives up the duty that may come with it.
+        let found = request.extensions_mut().remove::<Found>();
         let Match { route, captures } = self.means.routes.find(
             request.uri().host().unwrap_or_default(),
             request.method(),
@@ -197,7 +199,7 @@ impl<S: Origin> Service<Request<Body>> for Cache<S> {
                     let found = Match { route, captures };
                     return waiting(known, on_footing(means, inner, found, request, footing));
                 }
-                answer(means, inner, asked(means, Match { route, captures }, request))
+                answer(means, inner, asked(means, Match { route, captures }, request), found)
             }
         }
     }
@@ -259,9 +261,13 @@ fn failed(route: Arc<Route>, forwarded: Forwarded, error: &ProxyError) -> Respon
 }
 
 /// A hit in memory is answered on the spot; everything else is waited for.
-fn answer<S: Origin>(means: &Arc<Means>, inner: &S, mut asked: Asked) -> Answering {
+fn answer<S: Origin>(
+    means: &Arc<Means>,
+    inner: &S,
+    asked: Asked,
+    found: Option<Found>,
+) -> Answering {
     let now = means.now();
-    let found = asked.extensions.remove::<Found>();
     let looked = match found.as_ref().and_then(|found| found.0.downcast_ref::<Brought>()) {
         Some(brought) => lookup::brought(means, &asked, brought, now),
         None => lookup::peek(means, &asked, None, now),

@@ -74,7 +74,8 @@ pub(super) fn write_lines(out: &mut Writer, lines: Lines<'_>) -> Result<(), Unen
     Ok(())
 }
 
-/// As [`lines::write`] would write them, if nobody has tampered with them.
+/// As [`lines::write`] would write them, if nobody has tampered with them. Refuses control characters:
+/// whoever can write to Valkey cannot split a response.
 pub(super) fn read_lines(input: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError> {
     let mut block = Vec::with_capacity(256);
     for _ in 0..input.count(MAX_LINES)? {
@@ -82,7 +83,7 @@ pub(super) fn read_lines(input: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError>
             0 => input.text()?,
             place => COMMON.get(place - 1).ok_or(Damaged("field name"))?.as_bytes(),
         };
-        lines::push(name, input.text()?, &mut block);
+        lines::push_checked(name, input.text()?, &mut block).ok_or(Damaged("fields"))?;
     }
     Ok(block)
 }
