@@ -164,7 +164,10 @@ impl World {
     fn setup(&self, seat: usize) -> Setup {
         let url = &self.urls[seat];
         let lease = LEASE.as_millis();
-        let store = format!("valkey = \"{url}\"\nledger_lease = \"{lease}ms\"");
+        // One keeps nothing itself: each of its hits is looked up in Valkey.
+        let memory = if seat + 1 == SEATS { "0" } else { "256MiB" };
+        let store =
+            format!("valkey = \"{url}\"\nledger_lease = \"{lease}ms\"\nmemory = \"{memory}\"");
         let patience = format!("timeout = \"{}ms\"", origin::TIMEOUT.as_millis());
         let mut setup = Setup::before(&format!("http://127.0.0.1:{}", self.origin.port))
             .origin(&patience)

@@ -3,6 +3,7 @@
 //! | state of a flight | means | who asks for its key |
 //! |---|---|---|
 //! | (none) | nobody is asking the origin | starts a flight and leads it |
+//! | [`State::Looking`] | nobody knows yet whether the origin has to be asked | waits, or takes part in the look |
 //! | [`State::Fetching`] | the origin has not answered yet | waits |
 //! | [`State::Settled`] | it has, see [`Settlement`] | is answered at once |
 //!
@@ -53,6 +54,8 @@ pub struct Flight {
 /// How far a flight is.
 #[derive(Debug, Clone)]
 pub enum State {
+    /// It may be in the store that processes share.
+    Looking,
     /// The origin has not answered yet.
     Fetching,
     /// It has.
@@ -142,18 +145,30 @@ impl Flights {
         now: Timestamp,
         still_good: impl FnOnce(&Flight) -> bool,
     ) -> Joined {
+        self.join_as(State::Fetching, digest, (as_of, now), still_good)
+    }
+
+    /// The same for who only looks in the store that processes share: whoever follows judges for
+    /// itself what is found there.
+    pub fn look(self: &Arc<Self>, digest: Digest, as_of: Position, now: Timestamp) -> Joined {
+        self.join_as(State::Looking, digest, (as_of, now), |_| true)
+    }
+
+    fn join_as(
+        self: &Arc<Self>,
+        state: State,
+        digest: Digest,
+        (as_of, began): (Position, Timestamp),
+        still_good: impl FnOnce(&Flight) -> bool,
+    ) -> Joined {
         let mut shard = self.shard(digest);
         match shard.entry(digest) {
             Slot::Occupied(slot) if still_good(slot.get()) => {
                 Joined::Follow(Arc::clone(slot.get()))
             }
             slot => {
-                let flight = Arc::new(Flight {
-                    digest,
-                    as_of,
-                    began: now,
-                    state: watch::Sender::new(State::Fetching),
-                });
+                let state = watch::Sender::new(state);
+                let flight = Arc::new(Flight { digest, as_of, began, state });
                 slot.insert_entry(Arc::clone(&flight));
                 Joined::Lead(Lead { flights: Arc::clone(self), flight, variant: None })
             }
@@ -197,7 +212,7 @@ impl Flight {
     /// not be used without asking (RFC 9111 §4): then this request asks for itself.
     pub fn is_open(&self, now: Timestamp) -> bool {
         match &*self.state.borrow() {
-            State::Fetching => true,
+            State::Looking | State::Fetching => true,
             State::Settled(Settlement::Shared(shared)) => {
                 let lasts = shared.entry.times().is_fresh(now);
                 shared.stored && lasts && !shared.content.is_broken()
@@ -209,7 +224,23 @@ impl Flight {
 
     /// Has the origin not answered yet? Then its answer is no older than whoever joins now.
     pub fn is_fetching(&self) -> bool {
-        matches!(&*self.state.borrow(), State::Fetching)
+        matches!(&*self.state.borrow(), State::Looking | State::Fetching)
+    }
+
+    /// Is it still being looked for in the store that processes share?
+    pub fn is_looking(&self) -> bool {
+        matches!(&*self.state.borrow(), State::Looking)
+    }
+
+    /// Waits until it has been looked for. An entry that was found; `None` if there is none, or if it
+    /// is elsewhere.
+    pub async fn looked(&self) -> Option<Arc<Entry>> {
+        let mut state = self.state.subscribe();
+        let seen = state.wait_for(|state| !matches!(state, State::Looking)).await.ok()?;
+        match &*seen {
+            State::Settled(Settlement::Entry(entry, Found::Stored)) => Some(Arc::clone(entry)),
+            _ => None,
+        }
     }
 
     /// Waits until it is settled.
@@ -243,6 +274,11 @@ impl Lead {
         }
     }
 
+    /// There is nothing in the store that processes share: the origin is to be asked.
+    pub fn goes_on(&self) {
+        self.flight.state.send_replace(State::Fetching);
+    }
+
     /// Tells the waiters what came of it. The flight stays open to others until it is dropped.
     pub fn settle(&self, settlement: Settlement) {
         self.flight.state.send_replace(State::Settled(settlement));
@@ -256,7 +292,7 @@ impl Drop for Lead {
             self.flights.close(variant, &self.flight);
         }
         self.flight.state.send_if_modified(|state| {
-            let orphaned = matches!(state, State::Fetching);
+            let orphaned = matches!(state, State::Looking | State::Fetching);
             if orphaned {
                 *state = State::Settled(Settlement::Again);
             }
@@ -299,6 +335,27 @@ mod tests {
         drop(old);
         let Joined::Follow(flight) = join(&flights, true) else { panic!("the new one is open") };
         assert!(Arc::ptr_eq(&flight, new.flight()));
+    }
+
+    #[tokio::test]
+    async fn who_takes_part_in_a_look_waits_for_nothing_else() {
+        let flights = Arc::new(Flights::default());
+        let look = || flights.look(KEY, Position::ZERO, Timestamp::ZERO);
+        let Joined::Lead(lead) = look() else { panic!("nobody was there") };
+        let Joined::Follow(flight) = look() else { panic!("somebody looks") };
+        assert!(flight.is_looking() && flight.is_fetching());
+        let mut looked = std::pin::pin!(flight.looked());
+        assert!(futures_util::poll!(&mut looked).is_pending());
+        lead.goes_on();
+        assert!(looked.await.is_none());
+        assert!(!flight.is_looking() && flight.is_fetching());
+        drop(lead);
+        assert!(flight.looked().await.is_none());
+
+        let Joined::Lead(lead) = look() else { panic!("the other one is over") };
+        let Joined::Follow(flight) = look() else { panic!("somebody looks") };
+        drop(lead);
+        assert!(flight.looked().await.is_none());
     }
 
     #[tokio::test]

@@ -3,11 +3,13 @@
 //!
 //! | the store | then |
 //! |---|---|
-//! | has an entry that may be served as it is | it is served; who came to the layers for it meanwhile gets it too |
+//! | has an entry that may be served as it is | it is served, to all who came for it meanwhile |
 //! | knows of variants | it is asked for the one that this request asks for |
 //! | has anything else, nothing, or no answer | the request takes the long way, and brings what was found |
 //! | has nothing, or no answer | … and the duty to ask the origin for all who wait |
-//! | is being asked for the same already, or the origin is | the layers wait for that |
+//! | is being asked for the same already | this request waits for what is found |
+//!
+//! If the origin is being asked already, it is for the layers to wait.
 
 use std::sync::Mutex;
 
@@ -15,8 +17,9 @@ use http::HeaderName;
 
 use super::*;
 use crate::layers::cache::lookup::Shared;
-use crate::layers::collapse::{self, Joined, Lead, Settlement};
+use crate::layers::collapse::{self, Flight, Joined, Lead, Settlement};
 use crate::peer::{ClientAddr, LocalAddr};
+use crate::store::StoreError;
 
 /// A lookup that is about to begin.
 pub(super) struct Look {
@@ -24,11 +27,19 @@ pub(super) struct Look {
     sought: Sought,
     /// Where to look; the fields, if that is a variant.
     at: (Key, Option<Vec<HeaderName>>),
-    lead: Lead,
+    part: Part,
+}
+
+/// Who looks.
+enum Part {
+    /// This request, for all who come for the same.
+    Lead(Lead),
+    /// Another one.
+    Follow(Arc<Flight>),
 }
 
 impl Look {
-    /// `None` if there is no use in looking, or if somebody does already.
+    /// `None` if there is no use in looking.
     pub(super) fn of(hits: &mut FastHits, head: &Head<'_>) -> Option<Self> {
         if !hits.means.store.is_shared() || !is_for_anybody(head.fields) {
             return None;
@@ -41,50 +52,62 @@ impl Look {
         }
         let alone =
             !sought.route.collapse || means.hit_for_miss.is_noted(sought.key.digest, means.now());
-        let lead = if alone { None } else { lead(means, &at.0) };
-        Some(Self { means: Arc::clone(means), sought, at, lead: lead? })
+        let part = if alone { None } else { part(means, &at.0) };
+        Some(Self { means: Arc::clone(means), sought, at, part: part? })
     }
 
     /// Where to look after that was `found`, which is given back if there is nowhere.
     pub(super) fn onward(means: &Arc<Means>, head: &Head<'_>, found: Found) -> Result<Self, Found> {
         let next = found.0.downcast_ref().and_then(|brought| {
             let at = variant(brought, head.fields)?;
-            Some((lead(means, &at.0)?, at))
+            Some((part(means, &at.0)?, at))
         });
-        let Some((lead, at)) = next else { return Err(found) };
+        let Some((part, at)) = next else { return Err(found) };
         match found.0.downcast::<Brought>().map(Arc::try_unwrap) {
             Ok(Ok(Brought { sought, .. })) => {
-                Ok(Self { means: Arc::clone(means), sought, at, lead })
+                Ok(Self { means: Arc::clone(means), sought, at, part })
             }
             Ok(Err(brought)) => Err(Found(brought)),
             Err(found) => Err(Found(found)),
         }
     }
 
-    /// Looks.
+    /// Looks, or waits for who looks.
     pub(super) async fn find(self) -> Brought {
-        let Self { means, sought, at, lead } = self;
+        let Self { means, sought, at, part } = self;
+        let lead = match part {
+            Part::Lead(lead) => lead,
+            Part::Follow(flight) => {
+                // A key that is another one with the same digest finds nothing.
+                let found = flight.looked().await.filter(|entry| entry.key() == at.0.full);
+                let shared = if found.is_some() { Shared::Asked } else { Shared::Unasked };
+                let record = found.map(Record::Entry);
+                return Brought { sought, at, record, shared, lead: Mutex::default() };
+            }
+        };
         let found = means.store.fetch(&at.0).await;
-        let found_out = match &found {
-            Ok(Some(Record::Entry(entry))) => {
-                Some(Settlement::Entry(Arc::clone(entry), collapse::Found::Stored))
-            }
-            Ok(Some(Record::Varies(varies))) => {
-                Some(Settlement::Varies(Some(varies.names.clone())))
-            }
-            Ok(None) | Err(_) => None,
-        };
-        // If there is nothing, who waits goes on to wait for the origin.
-        let lead = match found_out {
-            Some(found_out) => {
-                lead.settle(found_out);
-                None
-            }
-            None => Some(lead),
-        };
+        let lead = Mutex::new(tell_followers(lead, &found));
         let shared = if found.is_ok() { Shared::Asked } else { Shared::Silent };
-        let lead = Mutex::new(lead);
         Brought { sought, at, record: found.unwrap_or_default(), shared, lead }
+    }
+}
+
+/// Tells them what was found. If that is nothing, they go on to wait for the origin, which is for the
+/// one to ask who has the duty.
+fn tell_followers(lead: Lead, found: &Result<Option<Record>, StoreError>) -> Option<Lead> {
+    match found {
+        Ok(Some(Record::Entry(entry))) => {
+            lead.settle(Settlement::Entry(Arc::clone(entry), collapse::Found::Stored));
+            None
+        }
+        Ok(Some(Record::Varies(varies))) => {
+            lead.settle(Settlement::Varies(Some(varies.names.clone())));
+            None
+        }
+        Ok(None) | Err(_) => {
+            lead.goes_on();
+            Some(lead)
+        }
     }
 }
 
@@ -127,12 +150,11 @@ pub(super) fn with_head<T>(request: &Parts, ask: impl FnOnce(&Head<'_>) -> Optio
     ask(&Head { target, fields: &fields, client, local })
 }
 
-/// The duty to look for all who come for it meanwhile, if nobody has it.
-fn lead(means: &Arc<Means>, key: &Key) -> Option<Lead> {
-    let (as_of, now) = (means.ledger.applied(), means.now());
-    match means.flights.join(key.digest, as_of, now, |_| true) {
-        Joined::Lead(lead) => Some(lead),
-        Joined::Follow(_) => None,
+/// `None` if the origin is being asked.
+fn part(means: &Arc<Means>, key: &Key) -> Option<Part> {
+    match means.flights.look(key.digest, means.ledger.applied(), means.now()) {
+        Joined::Lead(lead) => Some(Part::Lead(lead)),
+        Joined::Follow(flight) => flight.is_looking().then(|| Part::Follow(flight)),
     }
 }
 

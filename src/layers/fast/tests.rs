@@ -702,24 +702,55 @@ async fn what_was_found_is_not_looked_for_again() {
 }
 
 #[tokio::test]
-async fn who_comes_meanwhile_is_left_to_the_layers_which_wait_for_the_look() {
+async fn who_comes_meanwhile_waits_for_what_is_found() {
     let far = Far::new();
     let mut ways = ways_to(Arc::clone(&far) as Arc<dyn Store>);
     let asked = Asked::new("/plain/1", &[]);
     ways.long(&asked).await.unwrap();
     far.fetched();
-    let look = asked.with_head(|head| ways.fast.ahead(head, None)).unwrap();
-    assert!(asked.with_head(|head| ways.fast.ahead(head, None)).is_err(), "somebody looks");
-    let (_, seen) = tokio::join!(look, ways.long(&asked));
-    assert!(seen.unwrap().fields["cache-status"][0].starts_with(b"larder; hit"));
+    let mut look = || asked.with_head(|head| ways.fast.ahead(head, None)).unwrap();
+    let (first, second) = (look(), look());
+    let (first, second, long) = tokio::join!(first, second, ways.long(&asked));
+    for found in [first, second] {
+        let mut out = Vec::new();
+        let rest = asked.with_head(|head| ways.fast.answer(head, Some(&found), &mut out));
+        assert!(rest.is_some());
+        let seen = parsed(&[&out[..], &rest.unwrap()].concat());
+        assert!(seen.fields["cache-status"][0].starts_with(b"larder; hit"));
+    }
+    assert!(long.unwrap().fields["cache-status"][0].starts_with(b"larder; hit"));
     assert_eq!(far.fetched(), 1);
+}
 
-    // Nor does a look that is given up leave anybody waiting.
-    let look = asked.with_head(|head| ways.fast.ahead(head, None)).unwrap();
-    let mut long = std::pin::pin!(ways.long(&asked));
-    assert!(futures_util::poll!(&mut long).is_pending());
-    drop(look);
-    assert!(long.await.is_some());
+#[tokio::test]
+async fn who_waits_for_a_look_that_is_given_up_or_in_vain_is_answered_by_the_layers() {
+    let far = Far::new();
+    let ways = ways_to(Arc::clone(&far) as Arc<dyn Store>);
+    let mut fast = ways.fast.clone();
+    for (target, given_up) in [("/plain/1", true), ("/plain/2", false)] {
+        let asked = Asked::new(target, &[]);
+        let first = asked.with_head(|head| fast.ahead(head, None)).unwrap();
+        let second = asked.with_head(|head| fast.ahead(head, None)).unwrap();
+        let mut long = std::pin::pin!(ways.long(&asked));
+        assert!(futures_util::poll!(&mut long).is_pending());
+        let first = if given_up {
+            drop(first);
+            None
+        } else {
+            Some(first.await)
+        };
+        let second = second.await;
+        for found in first.into_iter().chain([second]) {
+            let said = asked.with_head(|head| fast.answer(head, Some(&found), &mut Vec::new()));
+            assert!(said.is_none());
+            assert!(asked.with_head(|head| fast.ahead(head, Some(found.clone()))).is_err());
+            let mut request = asked.request().unwrap();
+            request.extensions_mut().insert(found);
+            let response = ways.long.clone().oneshot(request).await.unwrap();
+            assert!(response.status().is_success(), "{target}");
+        }
+        assert!(long.await.is_some());
+    }
 }
 
 #[tokio::test]
