@@ -213,7 +213,8 @@ async fn carry_out(world: &World, step: &Step) -> Done {
     if step.kind == ProcessFrozen {
         lock(&world.book.frozen).push((from, to));
     }
-    if matches!(step.kind, PrimaryFrozen | PrimaryReplaced) {
+    // One that was killed comes back as a primary, too, and Sentinel names it until the failover is over.
+    if matches!(step.kind, PrimaryKilled | PrimaryFrozen | PrimaryReplaced) {
         lock(&world.book.two).push((from, to));
     }
     Done { kind: step.kind, seat: step.seat, from, to }
